@@ -1,0 +1,1 @@
+"""Everything a model project goes through, from raw events to a watched release."""

@@ -1,0 +1,72 @@
+"""The errors a person is meant to read, named by who must act.
+
+TidemillError
+├── UsageError          the command line (exit 2): a batch, run or project that does not parse
+├── SpecError           whoever declared the project
+├── SettingError        whoever set up this machine
+├── MissingBatchError   nothing there yet; names the command that writes it
+├── DataRejected        whoever delivered the data
+├── StalePublishError   an older input tried to replace a newer one
+├── TamperedError       a file's digest differs from its manifest
+├── GateRejected        a finding about a model, not a fault
+├── StaleEpochError     somebody else promoted first
+├── ServiceError        a service did not answer
+└── NothingToDo         not a fault: exit 99, which Airflow shows as skipped
+
+The command line prints one line for these and a traceback for everything else:
+an unexpected error must look unexpected.
+"""
+
+
+class TidemillError(Exception):
+    """Base of every error whose message ends with what to do next."""
+
+    exit_code = 1
+
+
+class UsageError(TidemillError):
+    """An argument that does not parse; nothing was started."""
+
+    exit_code = 2
+
+
+class SpecError(TidemillError):
+    """A project declaration that contradicts itself; lists every fault at once."""
+
+
+class SettingError(TidemillError):
+    """A setting that is missing or wrong on this machine."""
+
+
+class MissingBatchError(TidemillError):
+    """A partition that has not been written yet; names the command that writes it."""
+
+
+class DataRejected(TidemillError):
+    """Delivered data that breaks its contract; the batch is held and its bytes are kept."""
+
+
+class StalePublishError(TidemillError):
+    """A publish whose input watermark is older than what is already published."""
+
+
+class TamperedError(TidemillError):
+    """A file whose bytes differ from the digest its manifest states."""
+
+
+class GateRejected(TidemillError):
+    """A challenger that did not pass the gate; the verdict is stored beside it."""
+
+
+class StaleEpochError(TidemillError):
+    """A compare-and-set that lost its race; the state it saw is no longer current."""
+
+
+class ServiceError(TidemillError):
+    """A service (database, registry, router) that did not answer within its deadline."""
+
+
+class NothingToDo(TidemillError):
+    """There was nothing to do: exit code 99, shown by Airflow as skipped."""
+
+    exit_code = 99

@@ -1,0 +1,80 @@
+"""Every path of the lake, in one place; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+_UNSAFE = str.maketrans({":": "-", "+": "-"})
+
+
+@dataclass(frozen=True)
+class Lake:
+    """The folders below one root. A partition's folder holds versions and a pointer (see `storage`).
+
+    >>> Lake("/lake").raw("fraud", "transactions", date(2026, 11, 20)).as_posix()
+    '/lake/raw/fraud/transactions/batch=2026-11-20'
+    >>> Lake("/lake").run("fraud", "manual__2026-11-21T07:11:09+00:00").as_posix()
+    '/lake/runs/fraud/manual__2026-11-21T07-11-09-00-00'
+    """
+
+    root: Path | str
+
+    def _under(self, *parts: str) -> Path:
+        return Path(self.root).joinpath(*parts)
+
+    def _batch(self, zone: str, project: str, name: str, batch: date) -> Path:
+        return self._under(zone, project, name, f"batch={batch.isoformat()}")
+
+    def landing(self, project: str, source: str, batch: date) -> Path:
+        """Files as delivered, immutable, named `<sha256, 16 digits>-<their name>`."""
+        return self._batch("landing", project, source, batch)
+
+    def quarantine(self, project: str, source: str, batch: date) -> Path:
+        """Rows and files that were refused, with their bytes and a reason."""
+        return self._batch("quarantine", project, source, batch)
+
+    def raw(self, project: str, source: str, batch: date) -> Path:
+        """Accepted rows of one delivery day, typed, as Parquet."""
+        return self._batch("raw", project, source, batch)
+
+    def clean(self, project: str, table: str, batch: date) -> Path:
+        """A cleaned table's events of one event day."""
+        return self._batch("clean", project, table, batch)
+
+    def validation(self, project: str, batch: date) -> Path:
+        """The verdict of the expectations on what arrived with one batch."""
+        return self._batch("validation", project, "verdict", batch)
+
+    def features(self, project: str, view: str, batch: date) -> Path:
+        """The offline store: a feature view's rows as of the end of one batch."""
+        return self._batch("features", project, view, batch)
+
+    def spine(self, project: str, batch: date) -> Path:
+        """Entity keys, request columns, event time, label and label time of one event day."""
+        return self._batch("features", project, "spine", batch)
+
+    def labels(self, project: str, batch: date) -> Path:
+        """Served predictions whose label matured by the end of one batch."""
+        return self._batch("monitoring", project, "labels", batch)
+
+    def monitoring(self, project: str, kind: str, batch: date) -> Path:
+        """The drift or performance result of one batch: `result.json` and its HTML report."""
+        return self._batch("monitoring", project, kind, batch)
+
+    def run(self, project: str, run: str) -> Path:
+        """Everything one training wrote: snapshot, candidates, evaluation, verdict."""
+        return self._under("runs", project, run.translate(_UNSAFE))
+
+    def release(self, project: str, release: str) -> Path:
+        """A release's bundle: model files, feature contract and manifest."""
+        return self._under("releases", project, release)
+
+    def data_docs(self) -> Path:
+        """Great Expectations' pages."""
+        return self._under("docs", "expectations")
+
+    def dbt_docs(self, project: str) -> Path:
+        """dbt's generated documentation."""
+        return self._under("docs", "dbt", project)

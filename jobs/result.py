@@ -1,0 +1,15 @@
+"""What a stage answers: one line for a person, and facts for a program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A stage's outcome. `facts` is what `--json` prints; its keys are part of the interface."""
+
+    line: str
+    facts: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,63 @@
+"""The environment, read once: what differs between a laptop, a server and a cloud."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Self
+
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from jobs.errors import SettingError
+
+ROOT = Path(__file__).resolve().parents[1]
+HOME = Path(os.environ.get("TIDEMILL_HOME", ROOT / "var"))
+
+
+class Settings(BaseSettings):
+    """Where things are. `make up` writes the values of its services to `$TIDEMILL_HOME/settings.env`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TIDEMILL_", env_file=HOME / "settings.env", extra="ignore", frozen=True
+    )
+
+    home: Path = HOME
+    """All state of this installation; nothing is written elsewhere but sockets."""
+    lake_uri: str = str(HOME / "lake")
+    database_url: SecretStr | None = None
+    """The ledger's PostgreSQL, as postgresql://user:password@/tidemill?host=/socket/folder."""
+    optuna_url: SecretStr | None = None
+    mlflow_url: str = "http://127.0.0.1:5000"
+    mlflow_username: str = "admin"
+    mlflow_password: SecretStr | None = None
+    spark_remote: str | None = None
+    """A Spark Connect server, as sc://127.0.0.1:15002/;token=…; without one a local session is started."""
+    spark_master: str = "local[2]"
+    online_store_url: str = f"sqlite:///{HOME / 'online'}"
+    """A folder that holds one SQLite file per project."""
+    serving_url: str = "http://127.0.0.1:8080"
+    """The router, as clients reach it."""
+    router_admin_url: str = "http://127.0.0.1:9901"
+    supervisor_socket: Path | None = None
+    api_key: SecretStr | None = None
+    """The bearer key that clients of the prediction endpoint present."""
+    airflow_url: str = "http://127.0.0.1:8088"
+    airflow_username: str = "admin"
+    airflow_password: SecretStr | None = None
+
+    @classmethod
+    def load(cls) -> Self:
+        """The settings of this process; raises SettingError naming every one that does not parse."""
+        try:
+            return cls()
+        except ValidationError as error:
+            faults = [f"- TIDEMILL_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in error.errors()]
+            raise SettingError("\n".join(["these settings are wrong (environment or settings.env):", *faults])) from None
+
+    def need(self, name: str) -> str:
+        """The value of a setting that a service provides; raises SettingError when it is not set."""
+        value = getattr(self, name)
+        if value is None:
+            raise SettingError(f"TIDEMILL_{name.upper()} is not set; start the services with `make up`, or set it to your own")
+        return value.get_secret_value() if isinstance(value, SecretStr) else str(value)

@@ -1,0 +1,296 @@
+"""What a model project is: values, with no clock, environment or orchestrator in them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import date, timedelta
+from typing import Literal, TypeVar
+
+from jobs.errors import SpecError
+
+ColumnType = Literal["string", "integer", "number", "boolean", "timestamp"]
+Format = Literal["csv", "jsonl", "parquet"]
+Library = Literal["rule", "logistic_regression", "xgboost", "lightgbm"]
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}\Z")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alias:
+    """Another producer's name for a column."""
+
+    name: str
+    multiply: int = 1
+    """What one delivered unit is in ours: 100 where they write 12.34 and we keep 1234 cents."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column of a source, as it is kept after ingest."""
+
+    name: str
+    type: ColumnType
+    nullable: bool = False
+    aliases: tuple[Alias, ...] = ()
+    minimum: int | None = None
+    maximum: int | None = None
+    personal: bool = False
+    """Identifies a person: masked in logs and reports."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A feed of events that a producer delivers as files, one delivery a UTC day or more."""
+
+    name: str
+    columns: tuple[Column, ...]
+    event_id: str
+    event_time: str
+    lateness_days: int = 3
+    """How many days after its own day an event may still arrive; later ones are quarantined."""
+    time_zone: str = "UTC"
+    """How a timestamp without an offset is read."""
+    formats: tuple[Format, ...] = ("csv", "jsonl", "parquet")
+    required: bool = True
+    """A day without a delivery is waited for; one that is not required may be absent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureView:
+    """Integer features of an entity, computed once a batch by the dbt mart `<project>_<name>`."""
+
+    name: str
+    entity: tuple[str, ...]
+    features: tuple[str, ...]
+    lookback_days: int
+    """How many days of events before the end of the batch the mart reads."""
+    lag: timedelta = timedelta(0)
+    """From the end of the batch day until the value is visible, to training and serving alike."""
+    ttl: timedelta = timedelta(days=3)
+    """From becoming visible until the value is too old to use."""
+
+    @property
+    def schema(self) -> str:
+        """A hash of the entity keys and features in their order: what a stored value's layout depends on."""
+        return hashlib.sha256(repr((self.entity, self.features)).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """What is predicted: a column of the dbt mart `<project>_spine`."""
+
+    column: str
+    delay_days: int
+    """Days after the event by which its label is known for certain."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """A time-based hold-out: train on what was labelled `delay_days` before the test days begin."""
+
+    train_days: int
+    delay_days: int
+    test_days: int
+    validation_days: int
+    """The last days of the training window, held back to tune and calibrate on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """One estimator of a project and how it is found."""
+
+    name: str
+    inputs: tuple[str, ...]
+    """The names of the columns `features.request` returns, in their order."""
+    baselines: tuple[Library, ...]
+    learners: tuple[Library, ...]
+    trials: int
+    metric: str
+    split: Split
+    seed: int = 20_261_121
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold:
+    """A metric's floor (or ceiling), and how far it may fall behind the champion."""
+
+    metric: str
+    minimum: float | None = None
+    maximum: float | None = None
+    allowed_regression: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """What a challenger must show on the hold-out before it may be registered."""
+
+    thresholds: tuple[Threshold, ...]
+    minimum_rows: int
+    minimum_positives: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Canary:
+    """How a release walks from no traffic to all of it."""
+
+    steps: tuple[int, ...] = (5, 25, 50, 100)
+    """Percent of traffic at each step."""
+    bake_seconds: int = 600
+    """How long a step is watched before its verdict may advance it."""
+    deadline_seconds: int = 3_600
+    """How long a step may hold for want of evidence before it is rolled back."""
+    minimum_requests: int = 500
+    maximum_error_rate: float = 0.01
+    maximum_latency_ratio: float = 2.0
+    """The candidate's 95th percentile over the stable slot's, in the same period."""
+    latency_floor_milliseconds: float = 10.0
+    """Below this the candidate's 95th percentile is never too slow."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drift:
+    """When the served world counts as moved away from the one trained on."""
+
+    window_days: int
+    """The days up to the batch that are compared with the reference window."""
+    minimum_rows: int
+    column_threshold: float
+    """Population stability index above which a column has drifted."""
+    share_threshold: float
+    """Share of drifted columns above which the data set has."""
+    cool_down_days: int
+    """Days after a requested retraining in which no other is requested."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """A model project: everything the stages need to know to run one."""
+
+    name: str
+    title: str
+    owner: str
+    start: date
+    """The first batch there can be."""
+    schedule: str
+    """When the daily batch is due, as a cron expression in UTC."""
+    sources: tuple[Source, ...]
+    tables: tuple[str, ...]
+    """What `etl.clean` returns, each partitioned by event day."""
+    views: tuple[FeatureView, ...]
+    label: Label
+    models: tuple[Model, ...]
+    gate: Gate
+    canary: Canary
+    drift: Drift
+
+    def __post_init__(self) -> None:
+        faults = [f"- {fault}" for fault in _faults(self)]
+        if faults:
+            raise SpecError("\n".join([f"project {self.name!r} contradicts itself:", *faults]))
+
+    def source(self, name: str) -> Source:
+        """The declared source, or the prediction log; raises SpecError naming those there are."""
+        return _find(f"project {self.name!r} has no source", name, (*self.sources, PREDICTIONS))
+
+    def view(self, name: str) -> FeatureView:
+        """The declared feature view; raises SpecError naming those there are."""
+        return _find(f"project {self.name!r} has no feature view", name, self.views)
+
+    def model(self, name: str) -> Model:
+        """The declared model; raises SpecError naming those there are."""
+        return _find(f"project {self.name!r} has no model", name, self.models)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the whole declaration: what a run records to know which spec it used."""
+        return hashlib.sha256(repr(asdict(self)).encode()).hexdigest()
+
+
+PREDICTIONS = Source(
+    name="predictions",
+    columns=(
+        Column(name="request_id", type="string"),
+        Column(name="event_id", type="string"),
+        Column(name="event_time", type="timestamp"),
+        Column(name="served_at", type="timestamp"),
+        Column(name="release", type="string"),
+        Column(name="slot", type="string"),
+        Column(name="score", type="number", minimum=0, maximum=1),
+        Column(name="decision", type="string"),
+        Column(name="degraded", type="boolean"),
+        Column(name="entities", type="string", personal=True),
+        Column(name="payload", type="string", personal=True),
+        Column(name="vector", type="string"),
+    ),
+    event_id="request_id",
+    event_time="event_time",
+    lateness_days=30,
+    formats=("jsonl",),
+    required=False,
+)
+"""The prediction log, which every served project has: a source like any other.
+
+`entities`, `payload` and `vector` are JSON texts: the entity keys, the request as it was
+validated, and the exact model inputs in the order the model declares.
+"""
+
+
+_Named = TypeVar("_Named", Source, FeatureView, Model)
+
+
+def _find(what: str, name: str, known: Iterable[_Named]) -> _Named:
+    known = tuple(known)
+    for one in known:
+        if one.name == name:
+            return one
+    raise SpecError(f"{what} {name!r}; it has {', '.join(one.name for one in known)}")
+
+
+def _faults(project: Project) -> Iterable[str]:
+    named = [project, *project.sources, *project.views, *project.models]
+    for one in named:
+        if not _NAME.match(one.name):
+            yield f"{type(one).__name__.lower()} name {one.name!r} is not lower-case letters, digits and _"
+    for what, names in (
+        ("source", [source.name for source in project.sources]),
+        ("table", list(project.tables)),
+        ("feature view", [view.name for view in project.views]),
+        ("model", [model.name for model in project.models]),
+    ):
+        if not names:
+            yield f"it declares no {what}"
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            yield f"{what} {name!r} is declared twice"
+    for source in project.sources:
+        if source.name == PREDICTIONS.name:
+            yield f"source {source.name!r} is the prediction log's name; choose another"
+        columns = {column.name: column for column in source.columns}
+        delivered = [alias.name for column in source.columns for alias in column.aliases] + list(columns)
+        for name in sorted({name for name in delivered if delivered.count(name) > 1}):
+            yield f"source {source.name!r}: {name!r} names more than one column"
+        if source.event_id not in columns:
+            yield f"source {source.name!r}: event id {source.event_id!r} is not one of its columns"
+        if columns.get(source.event_time, Column(name="", type="string")).type != "timestamp":
+            yield f"source {source.name!r}: event time {source.event_time!r} is not a timestamp column of it"
+    for view in project.views:
+        if not view.entity or not view.features:
+            yield f"feature view {view.name!r} needs at least one entity key and one feature"
+        if view.ttl <= timedelta(0) or view.lag < timedelta(0):
+            yield f"feature view {view.name!r}: ttl must be positive and lag must not be negative"
+    for model in project.models:
+        if not model.learners or not model.baselines:
+            yield f"model {model.name!r} needs at least one learner and one baseline to beat"
+        if model.split.delay_days < project.label.delay_days:
+            yield f"model {model.name!r}: split.delay_days {model.split.delay_days} is shorter than the label's delay {project.label.delay_days}"
+        if model.split.validation_days >= model.split.train_days:
+            yield f"model {model.name!r}: split.validation_days must be fewer than train_days"
+    canary = project.canary
+    if list(canary.steps) != sorted(set(canary.steps)) or not canary.steps or canary.steps[-1] != 100 or canary.steps[0] < 1:
+        yield f"canary steps {canary.steps} must rise from at least 1 to 100 percent"
+    if canary.deadline_seconds < canary.bake_seconds:
+        yield "canary deadline_seconds is shorter than bake_seconds: no step could ever advance"
+    for threshold in project.gate.thresholds:
+        if threshold.minimum is threshold.maximum is threshold.allowed_regression is None:
+            yield f"gate threshold on {threshold.metric!r} bounds nothing"

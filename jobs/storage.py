@@ -1,0 +1,214 @@
+"""Atomic publishing: data files, then a manifest, then one pointer. Readers follow pointers only.
+
+A partition folder looks like this; a version without a manifest, or that no pointer names, does not exist:
+
+    batch=2026-11-20/
+        v-3f6c…/part-00000.parquet  v-3f6c…/manifest.json
+        current.json                {"version": "v-3f6c…", "manifest": sha256, "epoch": 2}
+        audit.jsonl                 one line for every forced replacement
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jobs.errors import MissingBatchError, StalePublishError, TamperedError
+
+POINTER, MANIFEST, AUDIT = "current.json", "manifest.json", "audit.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What a version holds and what it was made from."""
+
+    rows: int
+    files: Mapping[str, str]
+    """SHA-256 of each data file by its path inside the version."""
+    inputs: Mapping[str, str]
+    """Digest of each input by a name a person recognises."""
+    watermark: str
+    """How far its inputs reach: it may only be replaced by one that reaches as far."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the data files alone: equal data has equal digests, however it was made."""
+        return digest_of(dict(self.files))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A partition's current version."""
+
+    partition: Path
+    folder: Path
+    manifest: Manifest
+    epoch: int
+    changed: bool = False
+    """Whether the call that returned this wrote it."""
+
+    @property
+    def digest(self) -> str:
+        return self.manifest.digest
+
+    def paths(self, suffix: str = ".parquet") -> list[str]:
+        """The version's data files with that ending, in order, as absolute paths."""
+        return [str(self.folder / name) for name in sorted(self.manifest.files) if name.endswith(suffix)]
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of a JSON-able value with its keys in order."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def current(partition: Path) -> Published | None:
+    """The partition's current version, or None; raises TamperedError when its manifest was altered."""
+    try:
+        pointer = json.loads((partition / POINTER).read_bytes())
+    except FileNotFoundError:
+        return None
+    folder = partition / pointer["version"]
+    text = (folder / MANIFEST).read_bytes()
+    if hashlib.sha256(text).hexdigest() != pointer["manifest"]:
+        raise TamperedError(f"{folder / MANIFEST} is not what {POINTER} names; publish the batch again with --force")
+    return Published(partition=partition, folder=folder, manifest=Manifest(**json.loads(text)), epoch=pointer["epoch"])
+
+
+def require(partition: Path, command: str) -> Published:
+    """The partition's current version; raises MissingBatchError naming the command that writes it."""
+    found = current(partition)
+    if found is None:
+        raise MissingBatchError(f"nothing at {partition}; it is written by `{command}`")
+    return found
+
+
+def verify(published: Published) -> None:
+    """Raises TamperedError naming the first file whose bytes differ from the manifest."""
+    for name, expected in published.manifest.files.items():
+        path = published.folder / name
+        if not path.is_file() or digest_file(path) != expected:
+            raise TamperedError(f"{path} is missing or altered; publish the batch again with --force")
+
+
+def publish(
+    partition: Path,
+    write: Callable[[Path], int],
+    *,
+    inputs: Mapping[str, str],
+    watermark: str,
+    facts: Mapping[str, Any] | None = None,
+    force: bool = False,
+) -> Published:
+    """The version that `write` fills an empty folder with (it returns the rows), made current.
+
+    The same inputs as the current version's are a no-op. Raises StalePublishError when the current
+    version's watermark is newer, unless forced, which is audited. Interrupted anywhere, nothing changes.
+    """
+    partition.mkdir(parents=True, exist_ok=True)
+    before = current(partition)
+    if before and dict(before.manifest.inputs) == dict(inputs) and not force:
+        return before
+    _refuse_stale(before, watermark, force)
+    staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=partition))
+    try:
+        rows = write(staging)
+        names = sorted(path.relative_to(staging).as_posix() for path in staging.rglob("*") if path.is_file())
+        manifest = Manifest(
+            rows=rows,
+            files={name: digest_file(staging / name) for name in names},
+            inputs=dict(inputs),
+            watermark=watermark,
+            facts=dict(facts or {}),
+        )
+        text = json.dumps(asdict(manifest), sort_keys=True, indent=1).encode()
+        version = f"v-{hashlib.sha256(text).hexdigest()[:24]}"
+        write_atomically(staging / MANIFEST, text)
+        _pause("manifest")
+        with locked(partition):
+            return _point(partition, staging, version, text, manifest, force)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _point(partition: Path, staging: Path, version: str, text: bytes, manifest: Manifest, force: bool) -> Published:
+    before = current(partition)
+    if before and before.folder.name == version:
+        return before
+    _refuse_stale(before, manifest.watermark, force)
+    folder = partition / version
+    if folder.exists():
+        shutil.rmtree(folder)
+    staging.chmod(0o755)
+    staging.rename(folder)
+    _pause("pointer")
+    epoch = before.epoch + 1 if before else 1
+    if before and force:
+        with (partition / AUDIT).open("a") as audit:
+            audit.write(json.dumps({"at": datetime.now(UTC).isoformat(), "replaced": before.folder.name, "by": version,
+                                    "watermarks": [before.manifest.watermark, manifest.watermark]}) + "\n")  # fmt: skip
+    pointer = {"version": version, "manifest": hashlib.sha256(text).hexdigest(), "epoch": epoch}
+    write_atomically(partition / POINTER, json.dumps(pointer).encode())
+    _pause("published")
+    if before:  # readers that opened the replaced version keep it for one more epoch
+        for old in partition.glob("v-*"):
+            if old.name not in (version, before.folder.name):
+                shutil.rmtree(old, ignore_errors=True)
+    return Published(partition=partition, folder=folder, manifest=manifest, epoch=epoch, changed=True)
+
+
+def _refuse_stale(before: Published | None, watermark: str, force: bool) -> None:
+    if before and watermark < before.manifest.watermark and not force:
+        raise StalePublishError(
+            f"{before.partition} was made from inputs up to {before.manifest.watermark}, newer than {watermark}; "
+            "it was left as it is. Run the newer batch again, or replace it with --force, which is audited"
+        )
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replaces the file by one that holds `data`; a reader sees the old bytes or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=".write-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds the folder's lock: one writer at a time, released by the kernel when its process dies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _pause(phase: str) -> None:
+    """Stops this process at a named phase when a fault test asks for it, until the test kills it."""
+    if os.environ.get("TIDEMILL_FAULT_PAUSE") == phase:
+        import signal
+
+        signal.raise_signal(signal.SIGSTOP)
