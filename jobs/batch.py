@@ -60,13 +60,17 @@ def parse_day(text: str) -> date:
         else:
             if _EARLIEST <= day <= _LATEST:
                 return day
-    raise UsageError(f"batch {text[:80]!r} is not a UTC day such as 2026-11-20, or a range such as 2026-11-01..2026-11-20")
+    raise UsageError(
+        f"batch {text[:80]!r} is not a UTC day such as 2026-11-20, or a range such as 2026-11-01..2026-11-20"
+    )
 
 
 def parse_run(text: str) -> str:
     """The run id, unchanged; raises UsageError unless it is 1 to 200 letters, digits and `_.:+-`."""
     if not _RUN.match(text):
-        raise UsageError(f"run {text[:80]!r} is not a run id: letters, digits and _.:+- only, starting with a letter or digit")
+        raise UsageError(
+            f"run {text[:80]!r} is not a run id: letters, digits and _.:+- only, starting with a letter or digit"
+        )
     return text
 
 

@@ -13,3 +13,5 @@ class Result:
 
     line: str
     facts: Mapping[str, Any] = field(default_factory=dict)
+    exit_code: int = 0
+    """0 done; 1 a finding that must stop what follows (a refusal, a rollback); 99 nothing to do, or not yet."""

@@ -28,21 +28,23 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     """The ledger's PostgreSQL, as postgresql://user:password@/tidemill?host=/socket/folder."""
     optuna_url: SecretStr | None = None
-    mlflow_url: str = "http://127.0.0.1:5000"
+    port_base: int = 8700
+    """Loopback ports are this plus a small number each; see `jobs.services.ports`."""
+    mlflow_url: str = "http://127.0.0.1:8703"
     mlflow_username: str = "admin"
     mlflow_password: SecretStr | None = None
     spark_remote: str | None = None
-    """A Spark Connect server, as sc://127.0.0.1:15002/;token=…; without one a local session is started."""
+    """A Spark Connect server, as sc://127.0.0.1:8704/;token=…; without one a local session is started."""
     spark_master: str = "local[2]"
     online_store_url: str = f"sqlite:///{HOME / 'online'}"
     """A folder that holds one SQLite file per project."""
-    serving_url: str = "http://127.0.0.1:8080"
+    serving_url: str = "http://127.0.0.1:8700"
     """The router, as clients reach it."""
-    router_admin_url: str = "http://127.0.0.1:9901"
+    router_admin_url: str = "http://127.0.0.1:8701"
     supervisor_socket: Path | None = None
     api_key: SecretStr | None = None
     """The bearer key that clients of the prediction endpoint present."""
-    airflow_url: str = "http://127.0.0.1:8088"
+    airflow_url: str = "http://127.0.0.1:8702"
     airflow_username: str = "admin"
     airflow_password: SecretStr | None = None
 
@@ -52,12 +54,18 @@ class Settings(BaseSettings):
         try:
             return cls()
         except ValidationError as error:
-            faults = [f"- TIDEMILL_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in error.errors()]
-            raise SettingError("\n".join(["these settings are wrong (environment or settings.env):", *faults])) from None
+            faults = [
+                f"- TIDEMILL_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in error.errors()
+            ]
+            raise SettingError(
+                "\n".join(["these settings are wrong (environment or settings.env):", *faults])
+            ) from None
 
     def need(self, name: str) -> str:
         """The value of a setting that a service provides; raises SettingError when it is not set."""
         value = getattr(self, name)
         if value is None:
-            raise SettingError(f"TIDEMILL_{name.upper()} is not set; start the services with `make up`, or set it to your own")
+            raise SettingError(
+                f"TIDEMILL_{name.upper()} is not set; start the services with `make up`, or set it to your own"
+            )
         return value.get_secret_value() if isinstance(value, SecretStr) else str(value)

@@ -287,7 +287,12 @@ def _faults(project: Project) -> Iterable[str]:
         if model.split.validation_days >= model.split.train_days:
             yield f"model {model.name!r}: split.validation_days must be fewer than train_days"
     canary = project.canary
-    if list(canary.steps) != sorted(set(canary.steps)) or not canary.steps or canary.steps[-1] != 100 or canary.steps[0] < 1:
+    if (
+        list(canary.steps) != sorted(set(canary.steps))
+        or not canary.steps
+        or canary.steps[-1] != 100
+        or canary.steps[0] < 1
+    ):
         yield f"canary steps {canary.steps} must rise from at least 1 to 100 percent"
     if canary.deadline_seconds < canary.bake_seconds:
         yield "canary deadline_seconds is shorter than bake_seconds: no step could ever advance"

@@ -95,7 +95,5 @@ FRAUD = Project(
         minimum_positives=20,
     ),
     canary=Canary(bake_seconds=8, deadline_seconds=120, minimum_requests=200),
-    drift=Drift(
-        window_days=3, minimum_rows=500, column_threshold=0.2, share_threshold=0.15, cool_down_days=7
-    ),
+    drift=Drift(window_days=3, minimum_rows=500, column_threshold=0.2, share_threshold=0.15, cool_down_days=7),
 )

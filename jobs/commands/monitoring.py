@@ -1,0 +1,35 @@
+"""Commands that watch what was served."""
+
+from __future__ import annotations
+
+import typer
+
+from jobs.commands.shared import BatchOption, ForceOption, JsonOption, ProjectOption, run_stage
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: tidemill labels --project fraud --batch 2026-03-01")
+def labels(project: ProjectOption, batch: BatchOption, force: ForceOption = False, as_json: JsonOption = False) -> None:
+    """Join served predictions with the labels that matured by the end of the batch."""
+    run_stage("labels", project, as_json, batch=batch, force=force)
+
+
+@app.command(epilog="Example: tidemill drift --project fraud --batch 2026-03-01")
+def drift(project: ProjectOption, batch: BatchOption, force: ForceOption = False, as_json: JsonOption = False) -> None:
+    """Compare the days up to the batch with the champion's reference window; writes an HTML report."""
+    run_stage("drift", project, as_json, batch=batch, force=force)
+
+
+@app.command(epilog="Example: tidemill performance --project fraud --batch 2026-03-01")
+def performance(
+    project: ProjectOption, batch: BatchOption, force: ForceOption = False, as_json: JsonOption = False
+) -> None:
+    """Measure the champion on matured labels; writes an HTML report."""
+    run_stage("performance", project, as_json, batch=batch, force=force)
+
+
+@app.command("request-retrain", epilog="Example: tidemill request-retrain --project fraud --batch 2026-03-01")
+def request_retrain(project: ProjectOption, batch: BatchOption, as_json: JsonOption = False) -> None:
+    """Ask for a training when the batch's drift or performance calls for one; exit 99 otherwise."""
+    run_stage("request-retrain", project, as_json, batch=batch)

