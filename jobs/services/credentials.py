@@ -1,0 +1,88 @@
+"""Passwords and keys of the services: generated once, kept in files that only their owner may read."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from jobs.services import places
+from jobs.services.ports import port, url
+from jobs.settings import Settings
+
+DATABASES = ("airflow", "mlflow", "mlflow_auth", "optuna", "tidemill")
+"""Each belongs to a role of its own name."""
+
+
+def _key() -> str:
+    return secrets.token_urlsafe(32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials:
+    """Every secret of one installation."""
+
+    postgres: str = field(default_factory=_key)
+    """The database superuser's; each role's password is in `databases`."""
+    databases: dict[str, str] = field(default_factory=lambda: {name: _key() for name in DATABASES})
+    airflow: str = field(default_factory=_key)
+    airflow_jwt: str = field(default_factory=lambda: secrets.token_urlsafe(64))
+    airflow_session: str = field(default_factory=_key)
+    airflow_fernet: str = field(default_factory=lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+    mlflow: str = field(default_factory=_key)
+    mlflow_session: str = field(default_factory=_key)
+    spark: str = field(default_factory=_key)
+    api_key: str = field(default_factory=_key)
+
+
+def path(settings: Settings) -> Path:
+    """The file that keeps them."""
+    return places.home(settings) / "credentials.json"
+
+
+def ensure(settings: Settings) -> Credentials:
+    """The credentials of this installation, generated when there are none yet."""
+    file = path(settings)
+    if file.exists():
+        return Credentials(**json.loads(file.read_text()))
+    made = Credentials()
+    places.write_private(file, json.dumps(asdict(made), indent=1) + "\n")
+    return made
+
+
+def database_url(settings: Settings, name: str, driver: str = "postgresql") -> str:
+    """The URL of one of the embedded databases, over its Unix socket."""
+    password = ensure(settings).databases[name]
+    return f"{driver}://{name}:{password}@/{name}?host={places.sockets_path(settings) / 'pg'}"
+
+
+def values(settings: Settings) -> dict[str, str]:
+    """What `settings.env` says: how every command reaches the services of this installation."""
+    known = ensure(settings)
+    return {
+        "TIDEMILL_PORT_BASE": str(settings.port_base),
+        "TIDEMILL_DATABASE_URL": database_url(settings, "tidemill"),
+        "TIDEMILL_OPTUNA_URL": database_url(settings, "optuna", "postgresql+psycopg2"),
+        "TIDEMILL_MLFLOW_URL": url(settings, "mlflow"),
+        "TIDEMILL_MLFLOW_USERNAME": "admin",
+        "TIDEMILL_MLFLOW_PASSWORD": known.mlflow,
+        "TIDEMILL_SPARK_REMOTE": f"sc://127.0.0.1:{port(settings, 'spark-connect')}/;token={known.spark}",
+        "TIDEMILL_SERVING_URL": url(settings, "router"),
+        "TIDEMILL_ROUTER_ADMIN_URL": url(settings, "router-admin"),
+        "TIDEMILL_SUPERVISOR_SOCKET": str(places.supervisor_socket(settings)),
+        "TIDEMILL_API_KEY": known.api_key,
+        "TIDEMILL_AIRFLOW_URL": url(settings, "airflow"),
+        "TIDEMILL_AIRFLOW_USERNAME": "admin",
+        "TIDEMILL_AIRFLOW_PASSWORD": known.airflow,
+    }
+
+
+def write_settings(settings: Settings) -> Path:
+    """Writes `settings.env`, and returns its path."""
+    file = places.home(settings) / "settings.env"
+    lines = ["# Written by `tidemill up`; a variable in the environment outranks its line here."]
+    lines += [f'{name}="{value}"' for name, value in values(settings).items()]
+    places.write_private(file, "\n".join(lines) + "\n")
+    return file
