@@ -1,0 +1,1 @@
+"""`make demo`: the whole loop, driven from outside as a person would: Airflow's API, HTTP requests, the command line."""

@@ -1,0 +1,312 @@
+"""The steps of the demo, in order. Each can be repeated: what already happened is found, not done again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+from demo import facts
+from demo.airflow import Airflow, Run
+from demo.traffic import Live, send
+from jobs.batch import Batches
+from jobs.errors import ServiceError, TidemillError
+from jobs.lake import Lake
+from jobs.projects import PROJECTS, hook
+from jobs.release.ledger import Ledger
+from jobs.settings import ROOT, Settings
+from jobs.spec import Project
+
+SEED = 1
+HISTORY = Batches.parse("2026-01-01..2026-02-19")
+DAILY = Batches.parse("2026-02-20..2026-02-21")
+SERVED = Batches.parse("2026-02-22..2026-02-23")
+CALM = Batches.parse("2026-02-24..2026-03-01")
+SHIFTED = Batches.parse("2026-03-02..2026-04-05")
+SIXTY_DAYS = Batches(HISTORY.first, CALM.last)
+
+
+class DemoFailed(TidemillError):
+    """A step whose outcome is not what the demo is there to show."""
+
+
+@dataclass
+class Context:
+    """What steps share."""
+
+    settings: Settings
+    project: Project
+    say: Callable[[str], None]
+
+    @property
+    def lake(self) -> Lake:
+        return Lake(self.settings.lake_uri)
+
+    @cached_property
+    def airflow(self) -> Airflow:
+        return Airflow(self.settings)
+
+    @property
+    def predict(self) -> str:
+        return f"/{self.project.name}/predict"
+
+    def ledger(self) -> Ledger:
+        return Ledger(self.settings.need("database_url"))
+
+    def dag(self, name: str) -> str:
+        return f"{self.project.name}_{name}"
+
+    def run(self, dag: str, run_id: str, conf: dict[str, Any]) -> Run:
+        """Has Airflow run a DAG with that conf and waits for its end."""
+        dag = self.dag(dag)
+        return self.airflow.follow(dag, self.airflow.trigger(dag, run_id, conf), self.say)
+
+    def succeed(self, dag: str, run_id: str, conf: dict[str, Any]) -> Run:
+        """The same, and the run must have succeeded."""
+        return _succeeded(self.run(dag, run_id, conf), self.settings)
+
+    def payments(self, days: Batches, drift_from: date | None = None) -> list[dict[str, Any]]:
+        """The raw payments a client would send on those days."""
+        simulate = hook(self.project, "simulate")
+        return [payment for day in days for payment in simulate.requests(day, SEED, drift_from)]
+
+    def live(self) -> Live:
+        """Clients that keep sending the newest payments in the background."""
+        last = Batches(SHIFTED.last, SHIFTED.last)
+        return Live(self.settings, self.predict, self.payments(last, SHIFTED.first))
+
+    def tidemill(self, *arguments: str) -> dict[str, Any]:
+        """Runs the command line as a person would and returns its JSON."""
+        command = [str(ROOT / ".venv/jobs/bin/tidemill"), *arguments, "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise DemoFailed(f"`{' '.join(command)}` exited {done.returncode}: {done.stderr.strip()[-800:]}")
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+
+def _succeeded(run: Run, settings: Settings) -> Run:
+    if run.state != "success":
+        raise DemoFailed(
+            f"{run.dag} {run.id} failed at {', '.join(run.failed_tasks)}; "
+            f"its log is at {settings.airflow_url}/dags/{run.dag}/runs/{run.id}"
+        )
+    return run
+
+
+def environments(context: Context) -> dict[str, Any]:
+    """The three environments, which `make` has just checked against their pins."""
+    return {name: str(ROOT / ".venv" / name) for name in ("orchestrate", "jobs", "serve")}
+
+
+def services(context: Context) -> dict[str, Any]:
+    """Every service of this machine, up and answering."""
+    from jobs.services import control
+
+    answer = dict(control.up().facts)
+    context.settings = Settings.load()
+    context.airflow.wait_for_dags({context.dag(name) for name in ("data", "training", "rollout", "monitoring")})
+    return answer
+
+
+def simulate(context: Context) -> dict[str, Any]:
+    """Sixty days of events, delivered as a producer would: some late, some twice, some malformed."""
+    return _simulate(context, SIXTY_DAYS)
+
+
+def _simulate(context: Context, days: Batches, *options: str) -> dict[str, Any]:
+    out = context.settings.home / "demo" / "delivery"
+    arguments = ("--project", context.project.name, "--batch", str(days), "--out", str(out), "--seed", str(SEED))
+    return context.tidemill("simulate", *arguments, "--mishaps", "--land", *options)
+
+
+def data_range(context: Context) -> dict[str, Any]:
+    """The first fifty days in one run."""
+    context.succeed("data", f"demo__{HISTORY}", {"batch": str(HISTORY)})
+    return facts.data(context.lake, context.project, HISTORY)
+
+
+def data_daily(context: Context) -> dict[str, Any]:
+    """The next days as daily runs, made by Airflow's own backfill."""
+    return _backfill(context, DAILY)
+
+
+def _backfill(context: Context, days: Batches) -> dict[str, Any]:
+    from jobs.services.airflow import environment
+
+    dag = context.dag("data")
+    command = [str(ROOT / ".venv/orchestrate/bin/airflow"), "backfill", "create", "--dag-id", dag]
+    command += [
+        "--from-date",
+        str(days.first),
+        "--to-date",
+        str(days.last + timedelta(days=1)),
+        "--max-active-runs",
+        "1",
+    ]
+    runs = _backfill_runs(context, days)
+    if len(runs) < len(days):
+        done = subprocess.run(
+            command, env=os.environ | environment(context.settings), capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise DemoFailed(f"`{' '.join(command[1:])}` exited {done.returncode}: {done.stderr.strip()[-800:]}")
+        runs = _backfill_runs(context, days)
+    if len(runs) != len(days):
+        raise ServiceError(f"airflow backfill create made {len(runs)} runs of {dag} for {days}")
+    for run_id in runs:
+        _succeeded(context.airflow.follow(dag, run_id, context.say), context.settings)
+    return facts.data(context.lake, context.project, days) | {"runs": runs}
+
+
+def _backfill_runs(context: Context, days: Batches) -> list[str]:
+    runs = context.airflow.runs(context.dag("data"))
+    found = [
+        run
+        for run in runs
+        if run["run_type"] == "backfill" and date.fromisoformat(run["data_interval_start"][:10]) in days
+    ]
+    return sorted(str(run["dag_run_id"]) for run in found)
+
+
+def training_first(context: Context) -> dict[str, Any]:
+    """The first champion-to-be: it has to beat the baselines."""
+    run = context.succeed("training", "demo__first", {"as_of": str(DAILY.last)})
+    return _training(context, run)
+
+
+def _training(context: Context, run: Run) -> dict[str, Any]:
+    snapshot = facts.document(context.lake.run(context.project.name, run.id) / "snapshot", "snapshot.json")
+    verdict = facts.document(context.lake.run(context.project.name, run.id) / "verdict", "verdict.json")
+    return {"run": run.id, "tasks": run.tasks, "snapshot": snapshot, "verdict": verdict}
+
+
+def _champion(context: Context) -> dict[str, Any] | None:
+    with context.ledger() as ledger:
+        champion = ledger.champion(context.project.name)
+    return champion and {"release": champion.release, "epoch": champion.epoch}
+
+
+def _rollout(context: Context, run_id: str) -> tuple[Run, dict[str, Any]]:
+    run = context.airflow.follow(context.dag("rollout"), run_id, context.say)
+    return run, context.tidemill("rollout", "status", "--project", context.project.name)
+
+
+def rollout_first(context: Context) -> dict[str, Any]:
+    """The registered release, started by its asset event, checked, and given all the traffic."""
+    run_id = context.airflow.newest(context.dag("rollout"), "asset_triggered", "")
+    run, status = _rollout(context, run_id)
+    _succeeded(run, context.settings)
+    return {"run": run_id, "tasks": run.tasks, "champion": _champion(context), "rollout": status}
+
+
+def traffic(context: Context) -> dict[str, Any]:
+    """Clients send the following days' payments; each day is then ingested, and what was served is watched."""
+    clients = {}
+    for day in SERVED:
+        context.say(f"clients send the payments of {day}")
+        clients[str(day)] = send(context.settings, context.predict, context.payments(Batches(day, day))).facts()
+        context.succeed("data", f"demo__{day}", {"batch": str(day)})
+    context.succeed("data", f"demo__{CALM}", {"batch": str(CALM)})
+    context.succeed("monitoring", f"demo__{CALM.last}", {"batch": str(CALM.last)})
+    return {"clients": clients} | _monitoring(context, CALM.last)
+
+
+def _monitoring(context: Context, day: date) -> dict[str, Any]:
+    name, lake = context.project.name, context.lake
+    labels = facts.current(lake.labels(name, day))
+    return {
+        "labels": dict(labels.manifest.facts) if labels else {},
+        "drift": facts.document(lake.monitoring(name, "drift", day), "result.json"),
+        "performance": facts.document(lake.monitoring(name, "performance", day), "result.json"),
+    }
+
+
+def drift(context: Context) -> dict[str, Any]:
+    """Five weeks of a moved world: more expensive payments and a new kind of fraud; monitoring sees it."""
+    delivered = _simulate(context, SHIFTED, "--drift")
+    known = Batches(SHIFTED.first, SHIFTED.last - timedelta(days=1))
+    context.succeed("data", f"demo__{known}", {"batch": str(known)})
+    context.say(f"clients send the payments of {SHIFTED.last}")
+    last = context.payments(Batches(SHIFTED.last, SHIFTED.last), SHIFTED.first)
+    clients = send(context.settings, context.predict, last).facts()
+    run = context.succeed("monitoring", f"demo__{SHIFTED.last}", {"batch": str(SHIFTED.last)})
+    found = _monitoring(context, SHIFTED.last)
+    if found["drift"].get("verdict") != "drift":
+        raise DemoFailed(f"the shift was not seen: {found['drift'].get('verdict')}")
+    return {"simulated": delivered, "clients": clients, "tasks": run.tasks} | found
+
+
+def training_retrain(context: Context) -> dict[str, Any]:
+    """The training that drift started: its challenger has to beat the champion."""
+    run_id = context.airflow.newest(context.dag("training"), "asset_triggered", "")
+    run = context.airflow.follow(context.dag("training"), run_id, context.say)
+    return _training(context, _succeeded(run, context.settings))
+
+
+def rollout_canary(context: Context) -> dict[str, Any]:
+    """The challenger walks through live traffic, with a verdict at each step, and becomes champion."""
+    before = _champion(context)
+    run_id = _second_rollout(context)
+    with context.live() as live:
+        run, status = _rollout(context, run_id)
+        if run.state == "failed":  # interrupted before, it was left without traffic and rolled back at its deadline
+            run = context.run("rollout", "demo__canary_again", {"release": status["release"]})
+            status = context.tidemill("rollout", "status", "--project", context.project.name)
+    _succeeded(run, context.settings)
+    return {
+        "run": run_id,
+        "before": before,
+        "champion": _champion(context),
+        "rollout": status,
+        "clients": live.tally.facts(),
+    }
+
+
+def _second_rollout(context: Context) -> str:
+    dag = context.dag("rollout")
+    first = next(run for run in reversed(context.airflow.runs(dag)) if run["run_type"] == "asset_triggered")
+    return context.airflow.newest(dag, "asset_triggered", first["run_after"])
+
+
+def bad_challenger(context: Context) -> dict[str, Any]:
+    """A training on shuffled labels: the gate has to refuse it."""
+    run = context.run("training", "demo__shuffled_labels", {"negative_control": True})
+    found = _training(context, run)
+    if run.failed_tasks != ["gate"] or found["verdict"].get("verdict") != "REJECT":
+        raise DemoFailed(f"the gate did not refuse shuffled labels: {run.state}, failed {run.failed_tasks}")
+    return found | {"champion": _champion(context)}
+
+
+def bad_candidate(context: Context) -> dict[str, Any]:
+    """A candidate that answers with errors: the canary has to roll it back while clients are served."""
+    before = _champion(context)
+    context.say("a candidate that fails every fifth request is started")
+    with context.live() as live:
+        run = context.run("rollout", "demo__errors", {"rehearse": "errors"})
+        status = context.tidemill("rollout", "status", "--project", context.project.name)
+    after = _champion(context)
+    if run.state != "failed" or status.get("state") != "rolled_back" or after != before:
+        raise DemoFailed(f"the failing candidate was not rolled back: {run.state}, {status.get('state')}")
+    return {"tasks": run.tasks, "rollout": status, "champion": after, "clients": live.tally.facts()}
+
+
+STEPS: tuple[Callable[[Context], dict[str, Any]], ...] = (
+    environments, services, simulate, data_range, data_daily, training_first, rollout_first, traffic,
+    drift, training_retrain, rollout_canary, bad_challenger, bad_candidate,
+)  # fmt: skip
+
+
+def context_of(project: str, say: Callable[[str], None]) -> Context:
+    """A fresh context for a project's demo."""
+    return Context(settings=Settings.load(), project=PROJECTS[project], say=say)
+
+
+def now() -> str:
+    """The present time in UTC, as ISO text."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
