@@ -1,0 +1,112 @@
+"""What connects runs: the days they are about, the files they wait for, and the assets that start one another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
+from glob import escape
+from pathlib import Path
+from typing import Any
+
+from _conf import Batch, Conf, read
+from _stage import batch
+from airflow.providers.standard.triggers.file import FileTrigger
+from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+from airflow.sdk import Asset, BaseSensorOperator, CronDataIntervalTimetable
+from croniter import croniter  # type: ignore[import-untyped]
+
+from jobs.batch import Batches, day_end
+from jobs.lake import Lake
+from jobs.settings import Settings
+from jobs.spec import Project
+
+DAILY = CronDataIntervalTimetable("0 0 * * *", timezone="UTC")
+"""A run for each UTC day, made when the day is over, so that `airflow backfill create` takes the days themselves."""
+
+
+def started(project: Project) -> datetime:
+    """When a project's first day begins."""
+    return datetime.combine(project.start, time(), tzinfo=UTC)
+
+
+def features_of(project: Project) -> Asset:
+    """What a batch of data makes."""
+    return Asset(f"{project.name}_features")
+
+
+def release_of(project: Project) -> Asset:
+    """What a training makes: it starts a rollout."""
+    return Asset(f"{project.name}_release")
+
+
+def retrain_of(project: Project) -> Asset:
+    """What monitoring asks for: it starts a training."""
+    return Asset(f"{project.name}_retrain")
+
+
+POINTER = "current.json"
+"""The file that makes a published partition exist."""
+
+
+class Await(BaseSensorOperator):
+    """Waits until a day's folder holds a file, and occupies no worker meanwhile; of a range, the last day's."""
+
+    ui_color = "#f3ecd8"
+
+    def __init__(
+        self,
+        *,
+        folder: Callable[..., Path],
+        files: str = "[!.]*",
+        conf: type[Conf],
+        due: str | None = None,
+        poke_interval: float = 5,
+        timeout: float = timedelta(hours=6).total_seconds(),
+        **rest: Any,
+    ) -> None:
+        super().__init__(poke_interval=poke_interval, timeout=timeout, **rest)
+        self.folder, self.files, self.due, self.conf = folder, files, due, conf
+
+    def execute(self, context: Any, event: Any = None) -> None:
+        """Returns once the file is there; raises when the run's conf is wrong or the wait was too long."""
+        conf = read(self.conf, context)
+        day = Batches.parse(str(batch(conf, context)["batch"])).last
+        due = self.due_at(day) if self.due and not conf.batch else datetime.now(UTC)
+        if due > datetime.now(UTC):
+            self.log.info("batch %s is due at %s", day, due)
+            self.defer(trigger=DateTimeTrigger(due), method_name="execute")
+        folder = self.folder(Lake(Settings.load().lake_uri), batch=day)
+        if not any(folder.glob(self.files)):
+            self.log.info("waiting for %s/%s", folder, self.files)
+            self.defer(
+                trigger=FileTrigger(f"{escape(str(folder))}/{self.files}", poke_interval=self.poke_interval),
+                method_name="execute",
+                timeout=timedelta(seconds=self.timeout),
+            )
+        self.log.info("found %s/%s", folder, self.files)
+
+    def due_at(self, day: date) -> datetime:
+        """The first time, after the day is over, that the project's schedule names."""
+        return datetime.fromtimestamp(croniter(self.due, day_end(day) - timedelta(seconds=1)).get_next(float), tz=UTC)
+
+
+def landings(project: Project) -> list[Await]:
+    """A wait for the files of each source that a batch cannot do without, once the batch is due."""
+    return [
+        Await(
+            task_id=f"landed_{source.name}",
+            folder=partial(Lake.landing, project=project.name, source=source.name),
+            conf=Batch,
+            due=project.schedule,
+            retries=1,
+        )
+        for source in project.sources
+        if source.required
+    ]
+
+
+def features_ready(project: Project) -> Await:
+    """A wait for the last of a day's feature views to be published."""
+    folder = partial(Lake.features, project=project.name, view=project.views[-1].name)
+    return Await(task_id="features_ready", folder=folder, files=POINTER, conf=Batch, retries=1)

@@ -1,0 +1,158 @@
+"""How a stage becomes a task: a `tidemill` command, started without a shell, whose exit code says what happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from _conf import Conf, read
+from airflow.providers.standard.hooks.subprocess import SubprocessHook
+from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from jobs.spec import Project
+
+ROOT = Path(__file__).resolve().parents[1]
+DONE, USAGE, NOTHING = 0, 2, 99
+MINUTES = {"ingest": 60, "etl": 120, "features": 120, "train": 360, "evaluate": 60}
+"""How long a stage may take before it is killed, where half an hour is not enough."""
+FINDINGS = ("validate", "gate", "register")
+"""Stages whose failure is an answer: asking again would give the same one."""
+
+Values = Mapping[str, str | bool | None]
+
+
+def batch(conf: Any, context: Any) -> Values:
+    """The batch that was asked for, else the day of the data interval, else the last day that was over."""
+    start = context.get("data_interval_start")
+    day = start.date() if start else context["dag_run"].run_after.date() - timedelta(days=1)
+    return {"batch": conf.batch or str(day)}
+
+
+def run(conf: Any, context: Any) -> Values:
+    """A training's id: the Airflow run's own."""
+    return {"run": context["run_id"]}
+
+
+def chosen(conf: Any, context: Any) -> Values:
+    """Every choice of the run, as an option of the same name."""
+    return dict(conf)
+
+
+class Stage(BaseOperator):
+    """Runs one command; exit 99 is a skip, which emits no asset event, and 2 (usage) is not retried."""
+
+    ui_color = "#d8ecf3"
+
+    def __init__(
+        self,
+        *,
+        command: str,
+        project: Project,
+        conf: type[Conf],
+        options: Mapping[str, str],
+        given: tuple[Callable[[Any, Any], Values], ...],
+        **rest: Any,
+    ) -> None:
+        super().__init__(**rest)
+        self.command, self.project, self.conf, self.options, self.given = command, project.name, conf, options, given
+
+    def execute(self, context: Any) -> None:
+        """Runs the command; raises what Airflow makes a skip or a failure of."""
+        code, _ = self.start(context)
+        if code == NOTHING:
+            raise AirflowSkipException("nothing to do; see the line above")
+        self.fail_unless_done(code)
+
+    def start(self, context: Any, *more: str) -> tuple[int, str]:
+        """The command's exit code and the last line it wrote."""
+        conf = read(self.conf, context)
+        values: dict[str, Any] = {"project": self.project, **self.options}
+        for given in self.given:
+            values |= given(conf, context)
+        arguments = [*self.command.split(), *flags(values), *more]
+        self.log.info("the same by hand: tidemill %s", shlex.join(arguments))
+        command = os.environ.get("TIDEMILL_COMMAND", str(ROOT / ".venv" / "jobs" / "bin" / "tidemill"))
+        # Airflow's configuration holds its passwords, which are no business of a stage.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW__")}
+        result = self.process.run_command([command, *arguments], env=environment, cwd=str(ROOT))
+        return result.exit_code, result.output
+
+    def fail_unless_done(self, code: int) -> None:
+        """Raises AirflowFailException for a usage error and AirflowException for any other failure."""
+        if code == USAGE:
+            raise AirflowFailException(f"`tidemill {self.command}` refused its arguments; see the line above")
+        if code != DONE:
+            raise AirflowException(f"`tidemill {self.command}` ended with exit code {code}; see the line above")
+
+    @cached_property
+    def process(self) -> SubprocessHook:
+        """The command's process group, which is ended with the task."""
+        return SubprocessHook()
+
+    def on_kill(self) -> None:
+        """Ends the command when the task is ended or takes too long."""
+        self.process.send_sigterm()  # type: ignore[no-untyped-call]
+
+
+class RolloutStep(Stage):
+    """Asks for a step's verdict until it is no longer HOLD; between two questions it occupies no worker."""
+
+    def execute(self, context: Any, event: Any = None) -> None:
+        """Runs the command, and again when a deferral is over; a rolled-back release is not tried again."""
+        code, line = self.start(context, "--json")
+        facts = facts_of(line)
+        if code == NOTHING:
+            wait = timedelta(seconds=max(1.0, float(facts.get("wait_seconds") or 5)))
+            self.defer(trigger=TimeDeltaTrigger(wait), method_name="execute")
+        if code != DONE and facts:
+            raise AirflowFailException(f"rolled back: {facts.get('reason', line)}")
+        self.fail_unless_done(code)
+
+
+def flags(values: Values) -> list[str]:
+    """The command line's options: a name for what is true, name and value for a text, nothing for what is empty."""
+    named = [(f"--{name.replace('_', '-')}", value) for name, value in values.items()]
+    return [part for flag, value in named if value for part in ([flag] if value is True else [flag, str(value)])]
+
+
+def facts_of(line: str) -> dict[str, Any]:
+    """The JSON object that a line holds, or an empty one."""
+    try:
+        facts = json.loads(line)
+    except json.JSONDecodeError:
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def stage(
+    command: str,
+    project: Project,
+    conf: type[Conf],
+    *given: Callable[[Any, Any], Values],
+    task_id: str | None = None,
+    operator: type[Stage] = Stage,
+    options: Mapping[str, str] | None = None,
+    **rest: Any,
+) -> Stage:
+    """The task that runs `tidemill <command>`, one run of it at a time, with the limits of its stage."""
+    return operator(
+        task_id=task_id or command.replace(" ", "_").replace("-", "_"),
+        command=command,
+        project=project,
+        conf=conf,
+        options=options or {},
+        given=given,
+        retries=0 if command in FINDINGS else 2,
+        retry_delay=timedelta(seconds=20),
+        execution_timeout=timedelta(minutes=MINUTES.get(command, 30)),
+        max_active_tis_per_dag=1,
+        **rest,
+    )

@@ -1,0 +1,50 @@
+"""A release, from no traffic to all of it, or back.
+
+**start** loads the challenger into the idle slot and checks it; each **step** brings it to a share of the
+traffic, watches it for as long as the project's policy says and decides: advance, hold (the task is
+deferred and asks again) or roll back; **promote** makes it the champion by compare-and-set.
+
+Started when a training registers a release, or by hand from the form. A rolled-back release shows as a
+failed step whose last log line is the reason; the champion has all the traffic again, and nothing is
+tried a second time. With nothing to start, everything is skipped. Any task may be killed at any moment:
+the state is in the ledger, and the next attempt continues from it.
+
+By hand, the same: `tidemill rollout start`, `rollout step --percent 5` and so on, `rollout promote`,
+each with `--project <project>`; `rollout status` shows every verdict, `rollout abort` ends it at once.
+"""
+
+from _conf import Rollout, params
+from _links import release_of, started
+from _stage import RolloutStep, chosen, stage
+from airflow.sdk import DAG, chain
+
+from jobs.projects import PROJECTS
+
+for project in PROJECTS.values():
+    with DAG(
+        f"{project.name}_rollout",
+        dag_display_name=f"{project.title}: rollout",
+        doc_md=__doc__,
+        schedule=[release_of(project)],
+        start_date=started(project),
+        catchup=False,
+        max_active_runs=1,
+        params=params(Rollout),
+        default_args={"owner": project.owner},
+        tags=[project.name, "rollout"],
+    ):
+        chain(
+            stage("rollout start", project, Rollout, chosen, task_id="start"),
+            *(
+                stage(
+                    "rollout step",
+                    project,
+                    Rollout,
+                    task_id=f"step_{percent}",
+                    operator=RolloutStep,
+                    options={"percent": str(percent)},
+                )
+                for percent in project.canary.steps
+            ),
+            stage("rollout promote", project, Rollout, task_id="promote"),
+        )
