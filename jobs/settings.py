@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -42,6 +42,8 @@ class Settings(BaseSettings):
     """The router, as clients reach it."""
     router_admin_url: str = "http://127.0.0.1:8701"
     supervisor_socket: Path | None = None
+    slot: Literal["blue", "green"] = "blue"
+    """Which of a project's two serving slots a serving process is."""
     api_key: SecretStr | None = None
     """The bearer key that clients of the prediction endpoint present."""
     airflow_url: str = "http://127.0.0.1:8702"

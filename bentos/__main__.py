@@ -1,0 +1,60 @@
+"""Runs one slot of a project: `python -m bentos fraud blue`.
+
+It is what `bentoml serve` starts as its worker (the service's ASGI application on uvicorn), without the
+arbiter above it: the supervisor of the services is that already. One process, so a port that answers
+nothing is closed rather than silent when the process dies, and SIGTERM drains what is under way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+
+from bentos.options import ENVIRONMENT
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Serves until SIGTERM; the port is the slot's by `jobs.services.ports`."""
+    parser = argparse.ArgumentParser(prog="python -m bentos", description=__doc__)
+    parser.add_argument("project")
+    parser.add_argument("slot", choices=("blue", "green"))
+    asked = parser.parse_args(arguments)
+    os.environ["TIDEMILL_SLOT"] = asked.slot
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+    from jobs.projects import find
+    from jobs.services.ports import port
+    from jobs.settings import Settings
+
+    settings = Settings.load()
+    project = find(asked.project)
+    os.environ.setdefault("BENTOML_HOME", str(settings.home.absolute() / "bentoml"))
+    _serve(project.name, port(settings, f"serve-{project.name}-{asked.slot}"))
+
+
+def _serve(project: str, port: int) -> None:
+    import uvicorn
+    from _bentoml_sdk import Service
+    from bentoml._internal.log import configure_server_logging
+
+    configure_server_logging()
+    module = importlib.import_module(f"bentos.{project}.service")
+    service = next(value for value in vars(module).values() if isinstance(value, Service))
+    uvicorn.run(
+        service.to_asgi(is_main=False),
+        host="127.0.0.1",
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=15,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""The slot's HTTP: an ASGI application without a framework, because a framework costs more than the answer."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import re
+import time
+from typing import Any
+
+import msgspec
+
+from bentos import metrics
+from bentos.decoding import Refused
+from bentos.keys import Keys
+from bentos.runtime import Runtime
+from jobs.settings import Settings
+
+MAXIMUM_BYTES = 1_048_576
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:\-]{1,64}\Z")
+_JSON = (b"content-type", b"application/json")
+_HEALTH = ("/livez", "/readyz", "/metrics")
+log = logging.getLogger("tidemill.http")
+
+
+class Application:
+    """Answers POST /<project>/predict, and GET /livez, /readyz and (with a key) /metrics."""
+
+    def __init__(self, runtime: Runtime, settings: Settings) -> None:
+        self.runtime = runtime
+        self._keys = Keys(settings)
+        self._predict = f"/{runtime.project.name}/predict"
+        self._numbers, self._prefix = itertools.count(1), os.urandom(8).hex()
+        self._seconds = {str(status): metrics.SECONDS.labels(str(status)) for status in (200, 422)}
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        began = time.perf_counter()
+        headers = dict(scope["headers"])
+        request_id = self._request_id(headers)
+        try:
+            status, extra = 200, []
+            body = await self._respond(scope, headers, receive, request_id)
+        except Refused as refused:
+            status, extra = refused.status, _refusal_headers(refused.status)
+            body = msgspec.json.encode({**refused.body, "request_id": request_id})
+        except Exception:
+            log.exception("request %s failed", request_id)
+            status, extra = 500, []
+            body = msgspec.json.encode({"error": "internal error", "request_id": request_id})
+        if body is None:
+            return
+        kind = _JSON if not body.startswith(b"#") else (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+        sent = [kind, (b"content-length", b"%d" % len(body)), (b"x-request-id", request_id.encode()), *extra]
+        await send({"type": "http.response.start", "status": status, "headers": sent})
+        await send({"type": "http.response.body", "body": body})
+        code = str(status)
+        (self._seconds.get(code) or metrics.SECONDS.labels(code)).observe(time.perf_counter() - began)
+
+    async def _respond(self, scope: Any, headers: dict[bytes, bytes], receive: Any, request_id: str) -> bytes | None:
+        path, method = scope["path"], scope["method"]
+        if path in _HEALTH and method in ("GET", "HEAD"):
+            return self._health(path, headers)
+        if path != self._predict and path not in _HEALTH:
+            raise Refused(404, f"there is no {path[:100]}; POST to {self._predict}")
+        if path in _HEALTH or method != "POST":
+            raise Refused(405, f"{method[:20]} is not allowed here")
+        self._authorize(headers)
+        body = await _body(headers, receive)
+        return None if body is None else await self.runtime.answer(body, request_id)
+
+    def _health(self, path: str, headers: dict[bytes, bytes]) -> bytes:
+        if path == "/livez":
+            return b'{"live":true}'
+        if path == "/metrics":
+            self._authorize(headers)
+            return metrics.text()
+        state = self.runtime.state()
+        if state["ready"]:
+            return msgspec.json.encode(state)
+        refused = Refused(503, "no release")
+        refused.body |= state
+        raise refused
+
+    def _authorize(self, headers: dict[bytes, bytes]) -> None:
+        if not self._keys.allow(headers.get(b"authorization", b"")):
+            raise Refused(401, "present one of this installation's keys as `Authorization: Bearer KEY`")
+
+    def _request_id(self, headers: dict[bytes, bytes]) -> str:
+        given = headers.get(b"x-request-id", b"")
+        if _REQUEST_ID.match(given):
+            return given.decode()
+        return f"{self._prefix}{next(self._numbers):08x}"
+
+
+class Doors:
+    """Leads the project's requests through BentoML to the application, and opens nothing else of BentoML's.
+
+    Its index page, schema and own health routes would answer without a key.
+    """
+
+    def __init__(self, app: Any, application: Application) -> None:
+        self._app, self._application = app, application
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        inside = scope["type"] == "lifespan" or scope.get("path") == self._application._predict
+        await (self._app if inside else self._application)(scope, receive, send)
+
+
+async def _body(headers: dict[bytes, bytes], receive: Any) -> bytes | None:
+    """The request's body, or None when the client is gone; raises Refused once it is over the limit."""
+    stated = headers.get(b"content-length", b"0")
+    if stated.isdigit() and int(stated) > MAXIMUM_BYTES:
+        raise _too_large()
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        part = message.get("body", b"")
+        size += len(part)
+        if size > MAXIMUM_BYTES:
+            raise _too_large()
+        parts.append(part)
+        if not message.get("more_body"):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _too_large() -> Refused:
+    return Refused(413, f"the body is over {MAXIMUM_BYTES} bytes; send fewer rows at a time")
+
+
+def _refusal_headers(status: int) -> list[tuple[bytes, bytes]]:
+    """A refusal before the body was read ends the connection: what follows on it is not another request."""
+    if status == 401:
+        return [(b"www-authenticate", b"Bearer"), (b"connection", b"close")]
+    if status == 503:
+        return [(b"retry-after", b"5")]
+    return [(b"connection", b"close")] if status in (404, 405, 413) else []

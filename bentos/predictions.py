@@ -1,0 +1,147 @@
+"""The prediction log: every answered row once, written off the request path and landed as a source's files."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bentos.metrics import DROPPED, LOGGED
+from jobs.batch import parse_day
+from jobs.lake import Lake
+from jobs.spec import PREDICTIONS
+
+_QUEUE = 100_000
+_ROWS, _SECONDS = 5_000, 2.0
+_GATHER = 0.02
+"""How long records gather before they are written together: what a kill -9 can lose at most."""
+_OPEN_DAYS = 32
+_OPEN = ".open.jsonl"
+log = logging.getLogger("tidemill.predictions")
+
+
+class PredictionLog:
+    """Appends records to one open segment for each event day, and lands them every few seconds."""
+
+    def __init__(self, folder: Path, lake: Lake, project: str, slot: str) -> None:
+        self._folder, self._lake, self._project, self._slot = folder, lake, project, slot
+        self._queue: deque[tuple[date, Mapping[str, Any]]] = deque()
+        self._arrived, self._stopped = threading.Event(), threading.Event()
+        self._segments: dict[date, _Segment] = {}
+        self._thread = threading.Thread(target=self._write_on, name="prediction-log", daemon=True)
+
+    def start(self) -> None:
+        """Lands what a killed process of this slot left behind, then starts to write."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for left in sorted(self._folder.glob(f"{self._slot}-*{_OPEN}")):
+            _Segment.left_behind(left).land(self._lake, self._project)
+        self._thread.start()
+
+    def append(self, day: date, record: Mapping[str, Any]) -> None:
+        """Takes one record, or counts it as dropped when the disk is that far behind."""
+        if len(self._queue) >= _QUEUE:
+            DROPPED.inc()
+            return
+        self._queue.append((day, record))
+        if not self._arrived.is_set():
+            self._arrived.set()
+
+    def stop(self) -> None:
+        """Returns when every record taken so far has landed."""
+        self._stopped.set()
+        self._arrived.set()
+        self._thread.join()
+
+    def _write_on(self) -> None:
+        while not self._stopped.is_set():
+            self._arrived.wait(_SECONDS if self._segments else None)
+            if not self._stopped.is_set():
+                time.sleep(_GATHER)
+            self._arrived.clear()
+            try:
+                self._write()
+                self._rotate()
+            except OSError:
+                log.exception("the prediction log could not be written; records wait in memory")
+                time.sleep(1)
+        self._write()
+        self._rotate(everything=True)
+
+    def _write(self) -> None:
+        taken: dict[date, list[Mapping[str, Any]]] = {}
+        while self._queue:
+            day, record = self._queue.popleft()
+            taken.setdefault(day, []).append(record)
+        try:
+            for day in list(taken):
+                if day not in self._segments:
+                    self._segments[day] = _Segment.begin(self._folder, self._slot, day)
+                self._segments[day].write(list(map(_line, taken[day])))
+                LOGGED.inc(len(taken.pop(day)))
+        finally:  # a full disk: what was not written is taken again
+            self._queue.extendleft((day, record) for day, records in taken.items() for record in reversed(records))
+
+    def _rotate(self, *, everything: bool = False) -> None:
+        everything = everything or len(self._segments) > _OPEN_DAYS
+        for day, segment in list(self._segments.items()):
+            if everything or segment.rows >= _ROWS or time.monotonic() - segment.since >= _SECONDS:
+                del self._segments[day]
+                segment.land(self._lake, self._project)
+
+
+class _Segment:
+    """A file of records of one event day, which is not yet in the lake."""
+
+    def __init__(self, path: Path, day: date) -> None:
+        self._path, self._day = path, day
+        self._file = path.open("ab", buffering=0)
+        self._hash = hashlib.sha256()
+        self.rows, self.since = 0, time.monotonic()
+
+    @classmethod
+    def begin(cls, folder: Path, slot: str, day: date) -> _Segment:
+        return cls(folder / f"{slot}-{day}-{time.time_ns()}-{os.getpid()}{_OPEN}", day)
+
+    @classmethod
+    def left_behind(cls, path: Path) -> _Segment:
+        year, month, rest = path.name.split("-", 3)[1:]
+        segment = cls(path, parse_day(f"{year}-{month}-{rest[:2]}"))
+        segment._hash.update(path.read_bytes())
+        return segment
+
+    def write(self, lines: list[bytes]) -> None:
+        """Appends whole lines, or nothing: raises OSError with the file as it was before."""
+        text, before = b"".join(lines), self._path.stat().st_size
+        try:
+            if self._file.write(text) != len(text):
+                raise OSError(f"{self._path} took only a part of {len(text)} bytes")
+        except OSError:
+            self._file.truncate(before)
+            raise
+        self._hash.update(text)
+        self.rows += len(lines)
+
+    def land(self, lake: Lake, project: str) -> None:
+        """Moves the file to the landing zone by a rename, so that nobody sees a part of it."""
+        self._file.close()
+        if not self._path.stat().st_size:
+            self._path.unlink()
+            return
+        folder = lake.landing(project, PREDICTIONS.name, self._day)
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"{self._path.name.removesuffix(_OPEN)}.jsonl"
+        self._path.rename(folder / f"{self._hash.hexdigest()[:16]}-{name}")
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    texts = {name: msgspec.json.encode(record[name]).decode() for name in ("entities", "payload", "vector")}
+    return msgspec.json.encode({**record, **texts}) + b"\n"

@@ -1,0 +1,148 @@
+"""Which release a slot serves: the assigned one when every byte of it is right, else the last that was."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bentos.metrics import REFUSED
+from jobs.errors import TamperedError, TidemillError
+from jobs.projects import hook
+from jobs.release.bundle import same_contract, verify_bundle
+from jobs.release.scorer import Scorer
+from jobs.rollout.slots import Assignment, assignment_path, read_assignment
+from jobs.settings import Settings
+from jobs.spec import Project
+from jobs.storage import MANIFEST, write_atomically
+
+_REVIEW = 0.5
+log = logging.getLogger("tidemill.releases")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """A verified release, loaded."""
+
+    assignment: Assignment
+    scorer: Scorer
+    request: Callable[..., NDArray[np.float64]]
+    rule: Callable[[Mapping[str, NDArray[Any]]], NDArray[np.bool_]]
+    review: float
+    """The probability from which a decision is `review`."""
+    decline: float
+    """The probability from which it is `decline`; above 1 when the model alone never declines."""
+
+    @property
+    def name(self) -> str:
+        return self.assignment.release
+
+    def decide(self, payload: Mapping[str, NDArray[Any]], scores: NDArray[np.float64]) -> list[str]:
+        """A decision for each row: the rule comes first, then the thresholds."""
+        ruled = self.rule(payload)
+        return [
+            "decline" if held or score >= self.decline else "review" if score >= self.review else "approve"
+            for held, score in zip(ruled.tolist(), scores.tolist(), strict=True)
+        ]
+
+
+class Releases:
+    """Finds, verifies and loads what a slot is told to serve."""
+
+    def __init__(self, project: Project, settings: Settings) -> None:
+        self._project, self._slot = project, settings.slot
+        self._assignment = assignment_path(settings, project.name, settings.slot)
+        self._verified = self._assignment.with_suffix(".verified.json")
+        self._copies = self._assignment.parent / "releases"
+        self.refused: str | None = None
+        """Why the assigned release is not the one being served."""
+
+    def load(self) -> Release | None:
+        """The assigned release, or the last verified one when the assigned is refused; None without either."""
+        kept = None
+        try:
+            kept = read_assignment(self._verified)
+            wanted = read_assignment(self._assignment)
+            if wanted is None:
+                return None
+            release = self._load(wanted, kept)
+        except (TidemillError, OSError, ValueError, KeyError) as error:
+            self._refuse(error)
+            return self._fall_back(kept)
+        write_atomically(self._verified, json.dumps(asdict(release.assignment)).encode())
+        self._forget(release.assignment, kept)
+        return release
+
+    def _load(self, wanted: Assignment, kept: Assignment | None) -> Release:
+        if (wanted.project, wanted.slot) != (self._project.name, self._slot):
+            raise TamperedError(f"{self._assignment} is for slot {wanted.slot} of {wanted.project}")
+        if kept and wanted.epoch < kept.epoch:
+            raise TamperedError(f"{wanted.release} is of epoch {wanted.epoch}; this slot has seen {kept.epoch}")
+        return self._open(wanted, self._own_copy(wanted))
+
+    def _open(self, wanted: Assignment, folder: Path) -> Release:
+        manifest = verify_bundle(folder, wanted.digest)
+        if manifest["release"] != wanted.release or manifest["project"] != self._project.name:
+            raise TamperedError(f"{folder} holds {manifest['release']} of {manifest['project']}, not {wanted.release}")
+        if not same_contract(self._project, manifest, self._project.models[-1].inputs):
+            raise TamperedError(
+                f"{wanted.release} was made for other feature views or another features.py than this code has; "
+                "train again, or serve it with the code it was made with"
+            )
+        scorer, features = Scorer.load(folder, manifest), hook(self._project, "features")
+        scorer.score(np.zeros((1, len(scorer.inputs))))
+        decisions = manifest.get("decisions", {})
+        return Release(
+            assignment=wanted, scorer=scorer, request=features.request, rule=features.rule,
+            review=float(decisions.get("review", _REVIEW)), decline=float(decisions.get("decline", 2.0)),
+        )  # fmt: skip
+
+    def _own_copy(self, wanted: Assignment) -> Path:
+        """This slot's copy of the bundle, so that what was verified is what is loaded, now and at the next start."""
+        folder = self._copies / f"{self._slot}-{wanted.digest[:24]}"
+        if folder.exists():
+            try:
+                verify_bundle(folder, wanted.digest, probe=False)
+            except TamperedError:
+                shutil.rmtree(folder)
+            else:
+                return folder
+        source = Path(wanted.folder)
+        manifest = verify_bundle(source, wanted.digest, probe=False)
+        self._copies.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=self._copies))
+        try:
+            for name in (MANIFEST, *manifest["files"]):
+                shutil.copyfile(source / name, staging / name)
+            staging.rename(folder)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        return folder
+
+    def _fall_back(self, kept: Assignment | None) -> Release | None:
+        if kept is None:
+            return None
+        try:
+            return self._open(kept, self._own_copy(kept))
+        except (TidemillError, OSError, ValueError, KeyError) as error:
+            self._refuse(error)
+            return None
+
+    def _refuse(self, error: Exception) -> None:
+        REFUSED.inc()
+        log.error("refused: %s", error)
+        self.refused = f"{self.refused}; {error}" if self.refused else str(error)
+
+    def _forget(self, now: Assignment, before: Assignment | None) -> None:
+        needed = {f"{self._slot}-{one.digest[:24]}" for one in (now, before) if one}
+        for folder in self._copies.glob(f"{self._slot}-*"):
+            if folder.name not in needed:
+                shutil.rmtree(folder, ignore_errors=True)
