@@ -162,5 +162,5 @@ def test_looking_after_every_request_soon_condemns_a_bad_candidate() -> None:
 
 @pytest.mark.parametrize(("events", "trials", "limit"), [(2, 1, 0.1), (-1, 3, 0.1), (1, 3, 0.0), (1, 3, 1.0)])
 def test_impossible_counts_are_refused(events: float, trials: float, limit: float) -> None:
-    with pytest.raises(ValueError, match="impossible|between"):
+    with pytest.raises(ValueError, match=r"impossible|between"):
         evidence_above(events, trials, limit)

@@ -1,0 +1,114 @@
+"""What was served, and which of it has a label that is known for certain by now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jobs.batch import day_end, day_start
+from jobs.lake import Lake
+from jobs.spec import PREDICTIONS, Project
+from jobs.storage import Published, current
+
+if TYPE_CHECKING:
+    import duckdb
+
+MATURED_DAYS = 30
+"""How many days of maturing labels one batch looks back on."""
+_SERVED = """
+    CREATE OR REPLACE TEMP TABLE served AS
+    WITH of_these_days AS (SELECT * FROM read_parquet(?, hive_partitioning = false) WHERE event_time >= ? AND event_time < ?),
+    requests AS (
+        SELECT * FROM of_these_days
+        QUALIFY row_number() OVER (PARTITION BY request_id ORDER BY served_at DESC, event_id) = 1
+    )
+    SELECT * FROM requests
+    QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY served_at DESC, request_id) = 1
+"""
+_MATURED = """
+    SELECT served.request_id, served.event_id, served.event_time, served.served_at, served.release, served.slot,
+           served.score, served.decision, served.degraded, spine.{entity} AS entity, spine.label, spine.label_time
+    FROM served JOIN read_parquet(?, hive_partitioning = false) AS spine USING (event_id)
+    WHERE spine.label IS NOT NULL AND spine.label_time > ? AND spine.label_time <= ?
+    ORDER BY served.event_time, served.event_id
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """The partitions that one batch is computed from."""
+
+    predictions: tuple[Published, ...]
+    spines: tuple[Published, ...]
+    first: date
+    """The first event day that counts."""
+    last: date
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """What the result depends on, by names a person recognises."""
+        return {f"{one.partition.parent.name}/{one.partition.name}": one.digest for one in self._all}
+
+    @property
+    def watermark(self) -> str:
+        """The newest batch among them."""
+        return max((one.partition.name.removeprefix("batch=") for one in self._all), default="")
+
+    @property
+    def _all(self) -> tuple[Published, ...]:
+        return (*self.predictions, *self.spines)
+
+
+def matured_inputs(lake: Lake, project: Project, batch: date) -> Inputs:
+    """What exists by the end of the batch of the predictions and spines whose labels mature in its window."""
+    last = batch - timedelta(days=project.label.delay_days)
+    first = last - timedelta(days=MATURED_DAYS - 1)
+    return Inputs(
+        predictions=predictions(lake, project, first, last, batch),
+        spines=published(lake.spine(project.name, day) for day in days(first, last)),
+        first=first,
+        last=last,
+    )
+
+
+def predictions(lake: Lake, project: Project, first: date, last: date, batch: date) -> tuple[Published, ...]:
+    """The deliveries up to the batch that can hold predictions of these event days."""
+    late = min(batch, last + timedelta(days=PREDICTIONS.lateness_days))
+    return published(lake.raw(project.name, PREDICTIONS.name, day) for day in days(first, late))
+
+
+def load_served(connection: duckdb.DuckDBPyConnection, inputs: Inputs) -> int:
+    """The rows of the table `served` it creates: of each event of these days the last request, each request once."""
+    connection.execute("SET TimeZone = 'UTC'")
+    files = [path for one in inputs.predictions for path in one.paths()]
+    connection.execute(_SERVED, [files, day_start(inputs.first), day_end(inputs.last)])
+    return int(connection.sql("SELECT count(*) FROM served").fetchall()[0][0])
+
+
+def write_matured(project: Project, inputs: Inputs, batch: date, path: Path) -> dict[str, int]:
+    """Counts of the predictions, and of the rows and positives written to the Parquet file, a row an event."""
+    import duckdb
+    import pyarrow.parquet as pq
+
+    with duckdb.connect() as connection:
+        served = load_served(connection, inputs)
+        spines = [file for one in inputs.spines for file in one.paths()]
+        query = _MATURED.format(entity=project.views[0].entity[0])
+        begin = day_end(batch - timedelta(days=MATURED_DAYS))
+        table = connection.execute(query, [spines, begin, day_end(batch)]).to_arrow_table()
+    pq.write_table(table, path)
+    positives = sum(1 for label in table.column("label").to_pylist() if label)
+    return {"predictions": served, "matured": table.num_rows, "positives": positives}
+
+
+def days(first: date, last: date) -> Iterator[date]:
+    """Every day from the first to the last, both included."""
+    for offset in range((last - first).days + 1):
+        yield first + timedelta(days=offset)
+
+
+def published(partitions: Iterable[Path]) -> tuple[Published, ...]:
+    return tuple(one for partition in partitions if (one := current(partition)) is not None)

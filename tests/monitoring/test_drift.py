@@ -1,0 +1,161 @@
+"""Drift: seen when it is there, not when it is not, and never decided on what cannot be compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobs.batch import Batches
+from jobs.errors import DataRejected
+from jobs.lake import Lake
+from jobs.monitoring.drift import psi
+from jobs.release.bundle import Bundle
+from jobs.settings import Settings
+from jobs.spec import Project
+from jobs.stages import drift
+from jobs.storage import current
+from tests.monitoring.conftest import put
+
+DAY = date(2026, 2, 4)
+Serve = Callable[..., pd.DataFrame]
+
+
+def days_to(day: date) -> list[date]:
+    return [day - timedelta(days=back) for back in (2, 1, 0)]
+
+
+def result(lake: Lake, project: Project, day: date = DAY) -> dict[str, object]:
+    published = current(lake.monitoring(project.name, "drift", day))
+    assert published is not None
+    found: dict[str, object] = json.loads((published.folder / "result.json").read_text())
+    return found
+
+
+def test_a_known_shift_is_drift_with_a_report_that_opens_offline_and_the_unshifted_is_not(
+    project: Project, settings: Settings, lake: Lake, serve: Serve
+) -> None:
+    for day in days_to(DAY):
+        serve(day)
+    quiet = drift.run(project, settings, batches=Batches(DAY, DAY))
+    assert (quiet.facts["verdict"], quiet.facts["source"], quiet.exit_code) == ("no drift", "predictions", 0)
+    assert max(one["psi"] for one in result(lake, project)["columns"].values()) < 0.05  # type: ignore[attr-defined]
+
+    later = DAY + timedelta(days=7)
+    for day in days_to(later):
+        serve(day, shift=0.8)
+    loud = drift.run(project, settings, batches=Batches(later, later))
+    assert loud.facts["verdict"] == "drift"
+    assert loud.facts["share"] > project.drift.share_threshold
+    assert result(lake, project, later)["columns"]["amount"]["drifted"]  # type: ignore[index]
+    html = Path(loud.facts["report"]).read_text()
+    assert "<script src" not in html
+    assert '<link rel="stylesheet" href="http' not in html
+    assert "PSI on deciles" in html
+    index = (lake.monitoring(project.name, "drift", DAY).parents[1] / "index.html").read_text()
+    assert index.index(str(later)) < index.index(str(DAY))
+    for link in (f"drift/batch={later}", f"drift/batch={DAY}"):
+        assert link in index
+
+    again = drift.run(project, settings, batches=Batches(DAY, later))
+    assert again.exit_code == 0
+    assert current(lake.monitoring(project.name, "drift", DAY)).epoch == 1  # type: ignore[union-attr]
+
+
+@pytest.mark.fault("F41")
+@pytest.mark.parametrize(
+    ("name", "count", "change"),
+    [
+        ("three rows", 1, None),
+        ("all missing", 600, lambda frame: frame.__setitem__("amount", np.nan)),
+        ("constant", 600, lambda frame: frame.__setitem__("amount", 5.0)),
+    ],
+)
+def test_what_cannot_be_judged_is_unknown_and_never_drift(
+    name: str, count: int, change: Callable[[pd.DataFrame], None] | None,
+    project: Project, settings: Settings, lake: Lake, serve: Serve,
+) -> None:  # fmt: skip
+    for day in days_to(DAY):
+        serve(day, count=count, change=change)
+    got = drift.run(project, settings, batches=Batches(DAY, DAY))
+    assert got.exit_code == 0
+    found = result(lake, project)
+    if name == "three rows":
+        assert found["verdict"] == "unknown"
+        assert "3 served rows, of 500 needed" in str(found["reason"])
+        assert "3 served rows" in Path(got.facts["report"]).read_text()
+        return
+    amount = found["columns"]["amount"]  # type: ignore[index]
+    assert found["verdict"] == "no drift"
+    if name == "all missing":
+        assert amount["psi"] is None
+        assert not amount["drifted"]
+        assert amount["missing"] == 1.0
+        assert "0 served rows have a number" in amount["unknown"]
+    else:
+        assert amount["drifted"]
+
+
+def test_nothing_served_and_no_features_is_nothing_to_do(
+    project: Project, settings: Settings, lake: Lake, champion: Bundle
+) -> None:
+    got = drift.run(project, settings, batches=Batches(DAY, DAY))
+    assert got.exit_code == 99
+    assert current(lake.monitoring(project.name, "drift", DAY)) is None
+
+
+def test_without_a_champion_there_is_nothing_to_compare_with(project: Project, settings: Settings) -> None:
+    assert drift.run(project, settings, batches=Batches(DAY, DAY)).exit_code == 99
+
+
+@pytest.mark.fault("F30")
+@pytest.mark.parametrize("dropped", ["score", "vector", "an input"])
+def test_a_dropped_column_is_an_error_and_not_no_drift(
+    dropped: str, project: Project, settings: Settings, lake: Lake, serve: Serve
+) -> None:
+    for day in days_to(DAY):
+        log = serve(day, drop=None if dropped == "an input" else dropped)
+        if dropped == "an input":
+            short = log["vector"].map(lambda text: json.dumps(json.loads(text)[1:]))
+            put(lake.raw(project.name, "predictions", day), log.assign(vector=short), day)
+    with pytest.raises(DataRejected, match="no verdict was published") as raised:
+        drift.run(project, settings, batches=Batches(DAY, DAY))
+    assert ("15 inputs" if dropped == "an input" else repr(dropped)) in str(raised.value)
+    assert current(lake.monitoring(project.name, "drift", DAY)) is None
+
+
+def test_a_retyped_input_is_an_error(project: Project, settings: Settings, lake: Lake, serve: Serve) -> None:
+    for day in days_to(DAY):
+        log = serve(day)
+        text = log["vector"].map(lambda text: json.dumps(["12.5", *json.loads(text)[1:]]))
+        put(lake.raw(project.name, "predictions", day), log.assign(vector=text), day)
+    with pytest.raises(DataRejected, match="amount is object, not a number"):
+        drift.run(project, settings, batches=Batches(DAY, DAY))
+
+
+samples = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60).map(np.array)
+
+
+@given(samples, samples)
+def test_index_is_never_negative_and_nothing_moves_from_itself(one: np.ndarray, other: np.ndarray) -> None:
+    assert psi(one, other) >= 0
+    assert psi(one, one) == pytest.approx(0)
+
+
+def test_index_sees_what_equal_bins_do_not() -> None:
+    random = np.random.default_rng(3)
+    before = random.lognormal(3, 1.5, 20_000)
+    assert psi(before, random.lognormal(3, 1.5, 1_500)) < 0.03
+    assert psi(before, random.lognormal(3.7, 1.5, 1_500)) > 0.2
+    zeros = np.where(random.random(20_000) < 0.97, 0.0, random.random(20_000))
+    assert psi(zeros, np.where(random.random(1_500) < 0.97, 0.0, random.random(1_500))) < 0.03
+    assert psi(np.zeros(20_000), np.zeros(500)) < 0.02
+    assert psi(np.zeros(20_000), np.ones(500)) > 1
+    assert np.isnan(psi(np.full(9, np.nan), before))
