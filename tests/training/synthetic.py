@@ -1,0 +1,82 @@
+"""A made-up snapshot with a signal to learn, published the way the snapshot stage does."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jobs.batch import day_start
+from jobs.lake import Lake
+from jobs.projects import hook
+from jobs.projects.fraud.spec import FRAUD
+from jobs.settings import Settings
+from jobs.storage import Published, publish
+
+AS_OF = date(2026, 2, 22)
+DAY = 86_400_000_000
+
+
+def frame(rows_a_day: int = 400, seed: int = 7, signal: float = 1.0, negative_control: bool = False) -> pa.Table:
+    """Twenty-one train days, seven of validation, and seven of test after a gap."""
+    random = np.random.default_rng(seed)
+    days = [("train", day) for day in range(21)] + [("validation", day) for day in range(21, 28)]
+    days += [("test", day) for day in range(35, 42)]
+    first = int(day_start(AS_OF - timedelta(days=48)).timestamp() * 1_000_000)
+    part = np.repeat([name for name, _ in days], rows_a_day).astype(object)
+    n = len(part)
+    starts = np.repeat([first + day * DAY for _, day in days], rows_a_day)
+    time = np.sort(starts + random.integers(0, DAY, n))
+    cents = np.round(np.exp(random.normal(8.3, 0.8, n))).astype(np.int64)
+    risky = random.random(n) < 0.02
+    counts = {days: random.poisson(days * 2, n) for days in (1, 7, 30)}
+    customer = {"found": np.ones(n, bool)}
+    terminal = {"found": np.ones(n, bool)}
+    for window, count in counts.items():
+        customer[f"count_{window}d"] = count
+        customer[f"amount_cents_{window}d"] = count * random.integers(2_000, 6_000, n)
+        terminal[f"count_{window}d"] = count
+        terminal[f"frauds_{window}d"] = np.where(risky, random.binomial(count, 0.5), random.binomial(count, 0.003))
+    margin = -5.5 + signal * (3.5 * (cents > 22_000) + 4.5 * risky + 0.6 * (cents > 12_000) * (time % DAY < DAY // 4))
+    label = random.random(n) < 1 / (1 + np.exp(-margin))
+    if negative_control:
+        known = part != "test"
+        label[known] = random.permutation(label[known])
+    payload = {"event_time": time, "amount_cents": cents}
+    vectors = hook(FRAUD, "features").request(payload, {"customer": customer, "terminal": terminal})
+    columns = {
+        "event_id": pa.array([f"t{row:07}" for row in range(n)]),
+        "event_time": pa.array(time, pa.timestamp("us", tz="UTC")),
+        "customer_id": pa.array([f"c{one}" for one in random.integers(0, 500, n)]),
+        "terminal_id": pa.array([f"m{one}" for one in random.integers(0, 300, n)]),
+        "amount_cents": cents,
+        "label": label,
+        "part": pa.array(part, pa.string()),
+    }
+    columns |= {name: vectors[:, index] for index, name in enumerate(FRAUD.models[0].inputs)}
+    return pa.table(columns)
+
+
+def publish_snapshot(settings: Settings, run: str, table: pa.Table, *, negative_control: bool = False) -> Published:
+    """The table as the run's snapshot."""
+    facts = {
+        "as_of": AS_OF.isoformat(),
+        "rows": len(table),
+        "spec": FRAUD.digest,
+        "git": "0" * 40,
+        "negative_control": negative_control,
+    }
+
+    def write(folder: Path) -> int:
+        pq.write_table(table, folder / "frame.parquet")
+        (folder / "snapshot.json").write_text(json.dumps(facts))
+        return len(table)
+
+    partition = Lake(settings.lake_uri).run(FRAUD.name, run) / "snapshot"
+    return publish(
+        partition, write, inputs={"table": str(table.num_rows), "run": run}, watermark=AS_OF.isoformat(), facts=facts
+    )
