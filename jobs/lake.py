@@ -71,6 +71,14 @@ class Lake:
         """A release's bundle: model files, feature contract and manifest."""
         return self._under("releases", project, release)
 
+    def releases(self, project: str) -> Path:
+        """Every release of a project, a folder each."""
+        return self._under("releases", project)
+
+    def scratch(self, project: str, job: str) -> Path:
+        """Where one job writes before it publishes: below the root, so that a rename moves it; removed after."""
+        return self._under("scratch", project, job)
+
     def data_docs(self) -> Path:
         """Great Expectations' pages."""
         return self._under("docs", "expectations")

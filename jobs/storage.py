@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from jobs.errors import MissingBatchError, StalePublishError, TamperedError
@@ -76,6 +77,11 @@ def digest_file(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_code(*modules: ModuleType) -> str:
+    """SHA-256 over the source files of modules: an input of whatever they compute."""
+    return digest_of([digest_file(Path(str(module.__file__))) for module in modules])
 
 
 def current(partition: Path) -> Published | None:
@@ -140,7 +146,7 @@ def publish(
         text = json.dumps(asdict(manifest), sort_keys=True, indent=1).encode()
         version = f"v-{hashlib.sha256(text).hexdigest()[:24]}"
         write_atomically(staging / MANIFEST, text)
-        _pause("manifest")
+        pause("manifest")
         with locked(partition):
             return _point(partition, staging, version, text, manifest, force)
     finally:
@@ -157,7 +163,7 @@ def _point(partition: Path, staging: Path, version: str, text: bytes, manifest: 
         shutil.rmtree(folder)
     staging.chmod(0o755)
     staging.rename(folder)
-    _pause("pointer")
+    pause("pointer")
     epoch = before.epoch + 1 if before else 1
     if before and force:
         with (partition / AUDIT).open("a") as audit:
@@ -165,7 +171,7 @@ def _point(partition: Path, staging: Path, version: str, text: bytes, manifest: 
                                     "watermarks": [before.manifest.watermark, manifest.watermark]}) + "\n")  # fmt: skip
     pointer = {"version": version, "manifest": hashlib.sha256(text).hexdigest(), "epoch": epoch}
     write_atomically(partition / POINTER, json.dumps(pointer).encode())
-    _pause("published")
+    pause("published")
     if before:  # readers that opened the replaced version keep it for one more epoch
         for old in partition.glob("v-*"):
             if old.name not in (version, before.folder.name):
@@ -206,7 +212,7 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _pause(phase: str) -> None:
+def pause(phase: str) -> None:
     """Stops this process at a named phase when a fault test asks for it, until the test kills it."""
     if os.environ.get("TIDEMILL_FAULT_PAUSE") == phase:
         import signal

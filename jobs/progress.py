@@ -1,0 +1,20 @@
+"""Progress bars: on standard error, and only for a person at a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+_Item = TypeVar("_Item")
+
+
+def track(items: Sequence[_Item], what: str) -> Iterator[_Item]:
+    """The items, one by one, with a bar that shows how far it is."""
+    if not sys.stderr.isatty() or len(items) < 2:
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import track as bar
+
+    yield from bar(items, description=what, console=Console(stderr=True), transient=True)
