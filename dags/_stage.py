@@ -16,6 +16,7 @@ from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.execution_time.context import context_to_airflow_vars
 
 from jobs.spec import Project
 
@@ -82,6 +83,7 @@ class Stage(BaseOperator):
         command = os.environ.get("TIDEMILL_COMMAND", str(ROOT / ".venv" / "jobs" / "bin" / "tidemill"))
         # Airflow's configuration holds its passwords, which are no business of a stage.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW__")}
+        environment |= context_to_airflow_vars(context, in_env_var_format=True)
         result = self.process.run_command([command, *arguments], env=environment, cwd=str(ROOT))
         return result.exit_code, result.output
 
@@ -151,7 +153,7 @@ def stage(
         options=options or {},
         given=given,
         retries=0 if command in FINDINGS else 2,
-        retry_delay=timedelta(seconds=20),
+        retry_delay=timedelta(seconds=10),
         execution_timeout=timedelta(minutes=MINUTES.get(command, 30)),
         max_active_tis_per_dag=1,
         **rest,

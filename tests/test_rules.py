@@ -1,0 +1,137 @@
+"""Which room may import which (DESIGN: rooms and import rule), and that the light rooms stay light."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobs.projects import PROJECTS
+from jobs.settings import ROOT
+
+HEAVY = (
+    "pyspark", "mlflow", "xgboost", "lightgbm", "great_expectations", "evidently", "bentoml", "dbt", "sklearn",
+    "optuna", "onnxruntime", "matplotlib", "duckdb", "pandas", "scipy", "pyarrow", "numpy",
+)  # fmt: skip
+DAGS_MAY = {"jobs.batch", "jobs.errors", "jobs.lake", "jobs.projects", "jobs.settings", "jobs.spec"}
+"""Light and without a stage among them: a file's path and a day have one spelling each, which DAGs share."""
+CORE = {"batch", "errors", "lake", "result", "settings", "spec", "storage"}
+
+
+def imports(path: Path) -> set[str]:
+    """The modules a file imports, anywhere in it; `from jobs.x import y` counts as jobs.x and jobs.x.y."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found |= {str(node.module)} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def modules(folder: str) -> list[Path]:
+    found = sorted(path for path in (ROOT / folder).rglob("*.py") if path.name != "__init__.py")
+    assert found, f"nothing in {folder}: this test would prove nothing"
+    return found
+
+
+def below(names: set[str], *packages: str) -> set[str]:
+    return {name for name in names if any(name == one or name.startswith(f"{one}.") for one in packages)}
+
+
+def named(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def test_dags_import_names_and_paths_only() -> None:
+    for path in modules("dags"):
+        inside = {name for name in below(imports(path), "jobs") if (ROOT / f"{name.replace('.', '/')}.py").exists()}
+        assert inside <= DAGS_MAY, f"{named(path)} imports {inside - DAGS_MAY}; a DAG only names the command to run"
+        assert not below(imports(path), "bentos", *HEAVY)
+
+
+def test_stages_do_not_import_one_another_except_to_run_several() -> None:
+    for path in modules("jobs/stages"):
+        assert not below(imports(path), "jobs.commands", "dags", "bentos", "airflow")
+
+
+def test_nothing_below_a_stage_imports_a_stage() -> None:
+    rooms = {path.name for path in (ROOT / "jobs").iterdir() if path.is_dir() and not path.name.startswith("_")}
+    for room in sorted(rooms - {"stages", "commands"}):
+        for path in sorted((ROOT / "jobs" / room).rglob("*.py")):
+            upward = below(imports(path), "jobs.stages", "jobs.commands", "dags", "bentos")
+            assert not upward, f"{named(path)} imports {upward}, which is above it"
+
+
+def test_the_core_imports_nothing_but_the_core() -> None:
+    for path in sorted((ROOT / "jobs").glob("*.py")):
+        if path.stem in CORE:
+            others = below(imports(path), "jobs") - {"jobs"}
+            wrong = {name for name in others if name.split(".")[1] not in CORE}
+            assert not wrong, f"{named(path)} imports {wrong}; it is what everything else stands on"
+
+
+def test_project_hooks_import_neither_stages_nor_helpers() -> None:
+    for project in PROJECTS:
+        for path in modules(f"jobs/projects/{project}"):
+            allowed = {"jobs.spec", "jobs.errors", "jobs.batch", f"jobs.projects.{project}"}
+            wrong = below(imports(path), "jobs") - below(imports(path), *allowed) - {"jobs"}
+            assert not wrong, f"{named(path)} imports {wrong}; a hook is only what is special about its project"
+
+
+def test_a_spec_and_the_list_of_projects_need_the_standard_library_only() -> None:
+    files = [ROOT / "jobs/spec.py", ROOT / "jobs/projects/__init__.py", *(ROOT / "jobs/projects").glob("*/spec.py")]
+    for path in files:
+        tops = {name.split(".")[0] for name in imports(path)}
+        assert tops <= {*sys.stdlib_module_names, "jobs"}, f"{named(path)}: {tops - {*sys.stdlib_module_names, 'jobs'}}"
+
+
+def test_only_dags_know_airflow() -> None:
+    for folder in ("jobs", "bentos"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            assert not below(imports(path), "airflow"), f"{named(path)}: a stage must run without Airflow"
+
+
+@pytest.mark.parametrize("room", ["dags", "jobs/stages", "jobs/commands"])
+def test_no_project_is_named_where_every_project_passes(room: str) -> None:
+    names = re.compile(rf"\b({'|'.join(PROJECTS)})\b")
+    for path in modules(room):
+        tree = ast.parse(path.read_text())
+        documented = {  # an example in a help text has to name one
+            id(keyword.value) for node in ast.walk(tree) if isinstance(node, ast.Call)
+            for keyword in node.keywords if keyword.arg in ("epilog", "help")
+        }  # fmt: skip
+        for node in ast.walk(tree):
+            text = (
+                node.value
+                if isinstance(node, ast.Constant) and isinstance(node.value, str)
+                else getattr(node, "id", "")
+            )
+            if id(node) not in documented and isinstance(text, str):
+                found = names.search(text)
+                assert not found, (
+                    f"{named(path)}:{node.lineno} names {found and found[0]!r}; ask its declaration instead"
+                )
+
+
+@pytest.mark.parametrize(
+    "module", ["jobs.spec", "jobs.projects", "jobs.lake", "jobs.batch", "jobs.settings", "jobs.__main__"]
+)
+def test_what_every_command_starts_with_is_light(module: str) -> None:
+    code = f"import sys, {module}; print(sorted(sys.modules.keys() & set({HEAVY!r})))"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert answer.stdout.strip() == "[]", f"importing {module} loads {answer.stdout.strip()}"
+
+
+@pytest.mark.parametrize("path", modules("dags"), ids=named)
+def test_a_dag_file_imports_nothing_heavy(path: Path, tmp_path: Path) -> None:
+    code = f"import sys; sys.path.insert(0, 'dags'); import {path.stem}; print(sorted(sys.modules.keys() & set({HEAVY!r})))"
+    environment = {"PYTHONPATH": str(ROOT), "AIRFLOW_HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    python = ROOT / ".venv" / "orchestrate" / "bin" / "python"
+    answer = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT, env=environment)
+    assert answer.stdout.splitlines()[-1] == "[]", f"parsing {named(path)} loads {answer.stdout.splitlines()[-1]}"
