@@ -108,7 +108,7 @@ class Registry:
         inputs: tuple[str, ...],
         card: str,
     ) -> str:
-        """The registered version that holds a release's files, with the alias `challenger`; made once a release."""
+        """The registered version that holds a release's files; made once a release."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -123,7 +123,6 @@ class Registry:
             version = client.create_model_version(
                 self.project, f"models:/{model}", run_id=run, tags=tags, description=card, model_id=model
             ).version
-        client.set_registered_model_alias(self.project, "challenger", version)
         return str(version)
 
     def version_of(self, client: Any, release: str) -> str | None:

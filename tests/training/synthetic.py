@@ -41,7 +41,9 @@ def frame(rows_a_day: int = 400, seed: int = 7, signal: float = 1.0, negative_co
         customer[f"amount_cents_{window}d"] = count * random.integers(2_000, 6_000, n)
         terminal[f"count_{window}d"] = count
         terminal[f"frauds_{window}d"] = np.where(risky, random.binomial(count, 0.5), random.binomial(count, 0.003))
-    margin = -5.5 + signal * (3.5 * (cents > 22_000) + 4.5 * risky + 0.6 * (cents > 12_000) * (time % DAY < DAY // 4))
+    night = time % DAY < 7 * DAY // 24
+    odd = night & (cents > 5_000) & (cents < 9_000)  # what no line through the inputs can tell apart
+    margin = -6.0 + signal * (5.0 * odd + 5.5 * risky + 3.0 * (cents > 22_000))
     label = random.random(n) < 1 / (1 + np.exp(-margin))
     if negative_control:
         known = part != "test"

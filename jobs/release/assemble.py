@@ -1,0 +1,91 @@
+"""From a run that passed its gate to a release's bundle."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jobs.release.bundle import Bundle, write_bundle
+from jobs.release.scorer import Scorer
+from jobs.spec import Model, Project
+from jobs.storage import Published, verify
+from jobs.training.candidates import read_training
+from jobs.training.card import card
+from jobs.training.frame import Frame, read_frame
+
+REFERENCE_ROWS, PARITY_ROWS = 20_000, 1_000
+
+
+def assemble(
+    project: Project,
+    evaluation: Mapping[str, Any],
+    candidates: Mapping[str, Published],
+    snapshot: Published,
+    pictures: Mapping[str, Path],
+    releases: Path,
+) -> Bundle:
+    """The bundle of the run's picked candidates (by model), with its card, its reference window and its parity rows.
+
+    Raises TamperedError when a candidate's files differ from their manifest.
+    """
+    files, models, parity, metrics, decisions = dict(pictures), [], {}, {}, {}
+    with tempfile.TemporaryDirectory() as temporary:
+        staging = Path(temporary)
+        for model in project.models:
+            candidate = candidates[model.name]
+            verify(candidate)
+            training = read_training(candidate)
+            entry = training["model"]
+            files |= {name: candidate.folder / name for name in (entry["file"], entry["scorer_file"]) if name}
+            if training["importance"]:
+                files[f"{model.name}-importance.png"] = candidate.folder / "importance.png"
+            frame = read_frame(project, model, snapshot)
+            scorer = Scorer.load(candidate.folder, {"models": [entry]})
+            parity[model.name] = _parity(model, frame, scorer)
+            _write_reference(staging / "reference.parquet", model, frame, scorer, candidate)
+            (staging / f"{model.name}-card.md").write_text(card(project, model, evaluation, training))
+            models.append(entry)
+            metrics[model.name] = evaluation["models"][model.name]["challenger"]
+            decisions = evaluation["models"][model.name]["decisions"]
+        (staging / "parity.json").write_text(json.dumps({"models": parity}, allow_nan=False))
+        (staging / "evaluation.json").write_text(json.dumps(evaluation, indent=1, allow_nan=False))
+        files |= {path.name: path for path in sorted(staging.iterdir())}
+        return write_bundle(
+            releases,
+            project,
+            files,
+            run=evaluation["run"],
+            as_of=evaluation["as_of"],
+            models=models,
+            snapshot=snapshot.digest,
+            git=evaluation["git"],
+            metrics=metrics,
+            decisions=decisions,
+        )
+
+
+def _parity(model: Model, frame: Frame, scorer: Scorer) -> dict[str, Any]:
+    vectors = frame.of("test").vectors
+    chosen = np.random.default_rng(model.seed).permutation(len(vectors))[:PARITY_ROWS]
+    return {"vectors": vectors[chosen].tolist(), "scores": scorer.score(vectors[chosen]).tolist()}
+
+
+def _write_reference(path: Path, model: Model, frame: Frame, scorer: Scorer, candidate: Published) -> None:
+    """Validation and test rows with the scores of models that had not seen them, as served scores are."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    held = pq.read_table(candidate.folder / "validation.parquet")
+    validation, test = frame.of("validation"), frame.of("test")
+    scores = np.concatenate([np.asarray(held["score"], dtype=np.float64), scorer.score(test.vectors)])
+    times = np.concatenate([validation.event_time, test.event_time])
+    vectors = np.concatenate([validation.vectors, test.vectors])
+    chosen = np.sort(np.random.default_rng(model.seed).permutation(len(scores))[:REFERENCE_ROWS])
+    columns = {"event_time": pa.array(times[chosen], pa.timestamp("us", tz="UTC"))}
+    columns |= {name: pa.array(vectors[chosen, index]) for index, name in enumerate(model.inputs)}
+    pq.write_table(pa.table({**columns, "score": scores[chosen]}), path)

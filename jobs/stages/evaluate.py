@@ -1,0 +1,86 @@
+"""Evaluate: candidates and champion in; their figures on the same hold-out, and its plots, out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jobs.lake import Lake
+from jobs.release.ledger import Ledger
+from jobs.result import Result
+from jobs.settings import Settings
+from jobs.spec import Model, Project
+from jobs.storage import Published, digest_file, digest_of, publish, require
+from jobs.training import evaluation, plots
+from jobs.training.frame import read_frame
+
+
+def run(project: Project, settings: Settings, *, run: str) -> Result:
+    """The evaluation of a run; raises MissingBatchError when a candidate has not been trained."""
+    lake = Lake(settings.lake_uri)
+    folder, again = lake.run(project.name, run), f"--project {project.name} --run {run}"
+    snapshot = require(folder / "snapshot", f"tidemill snapshot {again}")
+    releases = lake.releases(project.name)
+    candidates: dict[str, dict[str, Published]] = {
+        model.name: {
+            library: require(folder / "candidates" / model.name / library, f"tidemill train {again}")
+            for library in (*model.baselines, *model.learners)
+        }
+        for model in project.models
+    }
+    with Ledger(settings.need("database_url")) as ledger:
+        champion = evaluation.rival_of(ledger.history(project.name), releases, run)
+    inputs = {f"{model}/{library}": one.digest for model, found in candidates.items() for library, one in found.items()}
+    inputs |= {"snapshot": snapshot.digest, "champion": champion.digest if champion else "", "spec": project.digest}
+    inputs["code"] = digest_of([digest_file(Path(module.__file__ or "")) for module in (evaluation, plots)])
+
+    def write(staging: Path) -> int:
+        rows, document = 0, _header(run, snapshot)
+        for model in project.models:
+            test = read_frame(project, model, snapshot).of("test")
+            found = evaluation.evaluate(project, model, test, candidates[model.name], champion, releases)
+            document["models"][model.name] = found.document
+            plots.precision_recall(staging / f"{model.name}-precision-recall.png", test.label, found.scores)
+            plots.calibration(staging / f"{model.name}-calibration.png", test.label, found.scores)
+            rows += len(test)
+        (staging / "evaluation.json").write_text(json.dumps(document, indent=1))
+        return rows
+
+    published = publish(folder / "evaluation", write, inputs=inputs, watermark=snapshot.manifest.watermark)
+    facts = read_evaluation(published)
+    line = "; ".join(_line(model, facts["models"][model.name]) for model in project.models)
+    return Result(line=f"{run}: {line}", facts={**facts, "digest": published.digest, "folder": str(published.folder)})
+
+
+def read_evaluation(published: Published) -> dict[str, Any]:
+    """A published `evaluation.json`."""
+    document: dict[str, Any] = json.loads((published.folder / "evaluation.json").read_bytes())
+    return document
+
+
+def _header(run: str, snapshot: Published) -> dict[str, Any]:
+    facts = snapshot.manifest.facts
+    return {
+        "run": run,
+        "as_of": facts.get("as_of", snapshot.manifest.watermark),
+        "snapshot": snapshot.digest,
+        "git": facts.get("git", ""),
+        "negative_control": bool(facts.get("negative_control", False)),
+        "models": {},
+    }
+
+
+def _line(model: Model, found: dict[str, Any]) -> str:
+    def figure(metrics: dict[str, Any]) -> str:
+        value = metrics.get(model.metric)
+        return "undefined" if value is None else f"{value:.4f}"
+
+    rivals = {name: figure(metrics) for name, metrics in found["baselines"].items()}
+    if found["champion"]:
+        rivals["champion"] = figure(found["champion"].get("metrics", {}))
+    against = ", ".join(f"{name} {value}" for name, value in rivals.items())
+    return (
+        f"{model.name}: {found['picked']} has {model.metric} {figure(found['challenger'])} against {against} "
+        f"on {found['rows']:,} rows with {found['positives']:,} positives"
+    )

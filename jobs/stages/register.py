@@ -1,0 +1,112 @@
+"""Register: a run that passed its gate in; a release that can be rolled out, and the challenger's place, out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jobs.errors import GateRejected
+from jobs.lake import Lake
+from jobs.release.assemble import assemble
+from jobs.release.bundle import Bundle
+from jobs.release.ledger import Ledger
+from jobs.release.registry import Registry, attempt, set_aliases
+from jobs.result import Result
+from jobs.settings import Settings
+from jobs.spec import Project
+from jobs.stages.evaluate import read_evaluation
+from jobs.storage import Published, require, verify, write_atomically
+from jobs.training.candidates import read_training
+from jobs.training.tracking import track
+
+
+def run(project: Project, settings: Settings, *, run: str) -> Result:
+    """The release of a run; raises GateRejected unless the verdict about its present evaluation is PROMOTE."""
+    lake = Lake(settings.lake_uri)
+    folder, again = lake.run(project.name, run), f"--project {project.name} --run {run}"
+    verdict = require(folder / "verdict", f"tidemill gate {again}")
+    evaluation = require(folder / "evaluation", f"tidemill evaluate {again}")
+    snapshot = require(folder / "snapshot", f"tidemill snapshot {again}")
+    for published in (verdict, evaluation):
+        verify(published)
+    document = read_evaluation(evaluation)
+    _refuse(run, json.loads((verdict.folder / "verdict.json").read_bytes()), document, evaluation, snapshot)
+    candidates: dict[str, Published] = {}
+    for model in project.models:
+        picked = document["models"][model.name]["picked"]
+        candidates[model.name] = require(folder / "candidates" / model.name / picked, f"tidemill train {again}")
+    pictures = {path.name: path for path in sorted(evaluation.folder.glob("*.png"))}
+    bundle = assemble(project, document, candidates, snapshot, pictures, lake.releases(project.name))
+    with Ledger(settings.need("database_url")) as ledger:
+        known = [bundle.release == champion.release for champion in ledger.history(project.name)]
+        if not any(known):
+            ledger.set_challenger(project.name, bundle.release, bundle.digest, run)
+        champion, challenger = ledger.champion(project.name), ledger.challenger(project.name)
+    before = (folder / "tracking" / "release.json").exists()
+    version = _show(project, settings, bundle, candidates, folder, snapshot)
+    if version and not before:
+        names = [one.release if one else None for one in (champion, challenger)]
+        set_aliases(settings, project.name, *names)
+    place = "is already promoted" if any(known) else "is the challenger"
+    shown = f"version {version}" if version else "unreachable"
+    line = f"{run}: release {bundle.release} {place} ({len(bundle.manifest['files'])} files); MLflow: {shown}"
+    facts = {
+        "run": run,
+        "release": bundle.release,
+        "digest": bundle.digest,
+        "folder": str(bundle.folder),
+        "challenger": not any(known),
+        "mlflow": "registered" if version else "unreachable",
+        "mlflow_version": version,
+        "metrics": bundle.manifest["metrics"],
+    }
+    return Result(line=line, facts=facts)
+
+
+def _refuse(
+    run: str, verdict: dict[str, Any], document: dict[str, Any], evaluation: Published, snapshot: Published
+) -> None:
+    reasons = []
+    if verdict.get("verdict") != "PROMOTE":
+        reasons.append(f"its verdict is {verdict.get('verdict')}")
+    if verdict.get("evaluation") != evaluation.digest or verdict.get("snapshot") != snapshot.digest:
+        reasons.append("its verdict is about another evaluation or snapshot")
+    if document.get("negative_control") is not False or snapshot.manifest.facts.get("negative_control"):
+        reasons.append("it is a negative control")
+    if reasons:
+        raise GateRejected(
+            f"run {run} was not registered: {'; '.join(reasons)}. See its verdict.json, or run `tidemill gate` again"
+        )
+
+
+def _show(
+    project: Project,
+    settings: Settings,
+    bundle: Bundle,
+    candidates: dict[str, Published],
+    folder: Path,
+    snapshot: Published,
+) -> str | None:
+    record = folder / "tracking" / "release.json"
+    if record.exists() and (kept := json.loads(record.read_bytes()))["release"] == bundle.release:
+        return str(kept["version"])
+    run, model = str(bundle.manifest["run"]), project.models[-1]
+    picked = {
+        (one, read_training(candidates[one.name])["model"]["library"]): candidates[one.name] for one in project.models
+    }
+    if track(project, settings, run, snapshot, folder, picked) != "logged":
+        return None
+    library = next(library for one, library in picked if one is model)
+    logged = json.loads((folder / "tracking" / f"{model.name}-{library}.json").read_bytes())["run_id"]
+    files = [path for path in sorted(bundle.folder.iterdir()) if path.suffix != ".parquet"]
+    text = (bundle.folder / f"{model.name}-card.md").read_text()
+    registry = Registry(settings, project.name)
+
+    def act(client: Any) -> str:
+        return registry.register(client, logged, bundle.release, bundle.digest, files, model.inputs, text)
+
+    version = attempt(registry, act)
+    if version:
+        write_atomically(record, json.dumps({"release": bundle.release, "version": version}).encode())
+    return version
