@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,8 +142,10 @@ def _evidently(
         columns=columns, num_method=_METHOD, num_threshold=policy.column_threshold, drift_share=policy.share_threshold
     )
     frames = [Dataset.from_pandas(frame[columns], data_definition=definition) for frame in (current, reference)]
-    snapshot = Report([preset]).run(*frames)
-    snapshot.save_html(str(report))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its widgets divide by the spread of constant columns
+        snapshot = Report([preset]).run(*frames)
+        snapshot.save_html(str(report))
     metrics = snapshot.dict()["metrics"]
     return {
         metric["config"]["column"]: float(metric["value"])

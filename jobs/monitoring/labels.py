@@ -98,7 +98,7 @@ def write_matured(project: Project, inputs: Inputs, batch: date, path: Path) -> 
         spines = [file for one in inputs.spines for file in one.paths()]
         query = _MATURED.format(entity=project.views[0].entity[0])
         begin = day_end(batch - timedelta(days=MATURED_DAYS))
-        table = connection.execute(query, [spines, begin, day_end(batch)]).to_arrow_table()
+        table = connection.sql(query, params=[spines, begin, day_end(batch)]).to_arrow_table()
     pq.write_table(table, path)
     positives = sum(1 for label in table.column("label").to_pylist() if label)
     return {"predictions": served, "matured": table.num_rows, "positives": positives}
