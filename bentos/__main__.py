@@ -52,7 +52,7 @@ def _serve(project: str, port: int) -> None:
         access_log=False,
         server_header=False,
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=15,
+        timeout_graceful_shutdown=8,
     )
 
 

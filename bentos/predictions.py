@@ -8,17 +8,16 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from bentos.metrics import DROPPED, LOGGED
 from jobs.batch import parse_day
 from jobs.lake import Lake
-from jobs.spec import PREDICTIONS
+from jobs.spec import PREDICTIONS, Project
 
 _QUEUE = 100_000
 _ROWS, _SECONDS = 5_000, 2.0
@@ -26,15 +25,58 @@ _GATHER = 0.02
 """How long records gather before they are written together: what a kill -9 can lose at most."""
 _OPEN_DAYS = 32
 _OPEN = ".open.jsonl"
+_encode = msgspec.json.Encoder().encode
 log = logging.getLogger("tidemill.predictions")
+
+
+class Served(NamedTuple):
+    """What a record is made of, once somebody has time for it."""
+
+    row: Any
+    vector: list[float]
+    answer: Any
+    at: datetime
+
+
+class Lines:
+    """Makes the line of the log that a served row is, as `spec.PREDICTIONS` declares it."""
+
+    def __init__(self, project: Project) -> None:
+        self._event_id, self._event_time = project.sources[0].event_id, project.sources[0].event_time
+        self._entities = tuple(dict.fromkeys(key for view in project.views for key in view.entity))
+
+    def day(self, served: Served) -> date:
+        """The UTC day of the event."""
+        time: datetime = getattr(served.row, self._event_time)
+        return time.astimezone(UTC).date()
+
+    def line(self, served: Served) -> bytes:
+        """One JSON object and a line feed; numbers are written so that reading them gives the same bits."""
+        answer, row = served.answer, served.row
+        record = {
+            "request_id": answer.request_id,
+            "event_id": getattr(row, self._event_id),
+            "event_time": getattr(row, self._event_time).astimezone(UTC),
+            "served_at": served.at,
+            "release": answer.release,
+            "slot": answer.slot,
+            "score": answer.probability,
+            "decision": answer.decision,
+            "degraded": answer.degraded,
+            "entities": _encode({key: getattr(row, key) for key in self._entities}).decode(),
+            "payload": _encode(row).decode(),
+            "vector": _encode(served.vector).decode(),
+        }
+        return _encode(record) + b"\n"
 
 
 class PredictionLog:
     """Appends records to one open segment for each event day, and lands them every few seconds."""
 
-    def __init__(self, folder: Path, lake: Lake, project: str, slot: str) -> None:
-        self._folder, self._lake, self._project, self._slot = folder, lake, project, slot
-        self._queue: deque[tuple[date, Mapping[str, Any]]] = deque()
+    def __init__(self, folder: Path, lake: Lake, project: Project, slot: str) -> None:
+        self._folder, self._lake, self._project, self._slot = folder, lake, project.name, slot
+        self._lines = Lines(project)
+        self._queue: deque[Served] = deque()
         self._arrived, self._stopped = threading.Event(), threading.Event()
         self._segments: dict[date, _Segment] = {}
         self._thread = threading.Thread(target=self._write_on, name="prediction-log", daemon=True)
@@ -46,12 +88,12 @@ class PredictionLog:
             _Segment.left_behind(left).land(self._lake, self._project)
         self._thread.start()
 
-    def append(self, day: date, record: Mapping[str, Any]) -> None:
-        """Takes one record, or counts it as dropped when the disk is that far behind."""
+    def append(self, served: Served) -> None:
+        """Takes one row, or counts it as dropped when the disk is that far behind."""
         if len(self._queue) >= _QUEUE:
             DROPPED.inc()
             return
-        self._queue.append((day, record))
+        self._queue.append(served)
         if not self._arrived.is_set():
             self._arrived.set()
 
@@ -77,18 +119,18 @@ class PredictionLog:
         self._rotate(everything=True)
 
     def _write(self) -> None:
-        taken: dict[date, list[Mapping[str, Any]]] = {}
+        taken: dict[date, list[Served]] = {}
         while self._queue:
-            day, record = self._queue.popleft()
-            taken.setdefault(day, []).append(record)
+            served = self._queue.popleft()
+            taken.setdefault(self._lines.day(served), []).append(served)
         try:
             for day in list(taken):
                 if day not in self._segments:
                     self._segments[day] = _Segment.begin(self._folder, self._slot, day)
-                self._segments[day].write(list(map(_line, taken[day])))
+                self._segments[day].write(list(map(self._lines.line, taken[day])))
                 LOGGED.inc(len(taken.pop(day)))
         finally:  # a full disk: what was not written is taken again
-            self._queue.extendleft((day, record) for day, records in taken.items() for record in reversed(records))
+            self._queue.extendleft(served for left in taken.values() for served in reversed(left))
 
     def _rotate(self, *, everything: bool = False) -> None:
         everything = everything or len(self._segments) > _OPEN_DAYS
@@ -140,8 +182,3 @@ class _Segment:
         folder.mkdir(parents=True, exist_ok=True)
         name = f"{self._path.name.removesuffix(_OPEN)}.jsonl"
         self._path.rename(folder / f"{self._hash.hexdigest()[:16]}-{name}")
-
-
-def _line(record: Mapping[str, Any]) -> bytes:
-    texts = {name: msgspec.json.encode(record[name]).decode() for name in ("entities", "payload", "vector")}
-    return msgspec.json.encode({**record, **texts}) + b"\n"

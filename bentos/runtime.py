@@ -1,33 +1,54 @@
-"""A slot at work: features looked up, vectors made, scored, decided, and every answer logged."""
+"""A slot at work: features looked up, vectors made, scored, decided, and every answer logged.
+
+Requests that arrive in the same turn of the event loop share one look-up, one vector and one scoring call:
+nobody waits for company, but under load it is there already.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
-import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from bentos.decoding import Decoder, Refused
-from bentos.metrics import DEGRADED, RELEASE, ROWS, UNKNOWN
-from bentos.predictions import PredictionLog
+from bentos import metrics
+from bentos.decoding import MAXIMUM_ROWS, Decoder, Refused
+from bentos.lookup import Lookup
+from bentos.predictions import PredictionLog, Served
 from bentos.rehearsal import Answer, rehearsing
 from bentos.releases import Release, Releases
-from jobs.errors import TidemillError
-from jobs.features.online import OnlineStore
 from jobs.features.vectors import online
 from jobs.lake import Lake
 from jobs.settings import Settings
 from jobs.spec import Project
 
-_REST = 1.0
-"""Seconds without a look-up after one failed: the circuit breaker."""
 log = logging.getLogger("tidemill.serving")
+_encode = msgspec.json.Encoder().encode
+
+
+class Prediction(msgspec.Struct, frozen=True, gc=False):
+    """The answer for one row."""
+
+    probability: float
+    decision: str
+    release: str
+    request_id: str
+    slot: str
+    degraded: bool
+    unknown: list[str]
+
+
+class _Asked:
+    __slots__ = ("answers", "ids", "rows")
+
+    def __init__(self, rows: Sequence[Any], ids: Sequence[str], answers: asyncio.Future[list[Prediction]]) -> None:
+        self.rows, self.ids, self.answers = rows, ids, answers
 
 
 class Runtime:
@@ -35,14 +56,13 @@ class Runtime:
 
     def __init__(self, project: Project, settings: Settings) -> None:
         self.project, self.slot = project, settings.slot
-        self._releases = Releases(project, settings)
         self.release: Release | None = None
+        self._releases = Releases(project, settings)
         self._decoder = Decoder(project.sources[0])
-        self._store = OnlineStore.open(settings.online_store_url, project)
+        self._lookup = Lookup(project, settings, self._decoder.event_time)
         folder = settings.home / "serving" / project.name / "log"
-        self._log = PredictionLog(folder, Lake(settings.lake_uri), project.name, settings.slot)
-        self._entities = tuple(dict.fromkeys(key for view in project.views for key in view.entity))
-        self._rested = 0.0
+        self._log = PredictionLog(folder, Lake(settings.lake_uri), project, settings.slot)
+        self._asked: list[_Asked] = []
         self.answer: Answer = self._answer
 
     def start(self) -> None:
@@ -50,7 +70,7 @@ class Runtime:
         self.release = self._releases.load()
         if self.release:
             told = self.release.assignment
-            RELEASE.labels(told.release, told.digest).set(1)
+            metrics.RELEASE.labels(told.release, told.digest).set(1)
             if told.rehearse:
                 self.answer = rehearsing(told.rehearse, self._answer)
         self._log.start()
@@ -77,85 +97,70 @@ class Runtime:
         }
 
     async def _answer(self, body: bytes, request_id: str) -> bytes:
+        if self.release is None:
+            raise Refused(503, "no release")
+        rows, many = self._decoder.decode(body)
+        ids = [f"{request_id}-{index}" for index in range(len(rows))] if many else [request_id]
+        loop = asyncio.get_running_loop()
+        asked = _Asked(rows, ids, loop.create_future())
+        if not self._asked:
+            loop.call_soon(self._answer_all)
+        self._asked.append(asked)
+        answers = await asked.answers
+        return _encode({"rows": answers} if many else answers[0])
+
+    def _answer_all(self) -> None:
+        waiting, self._asked = self._asked, []
+        while waiting:
+            taken = [waiting.pop(0)]
+            size = len(taken[0].rows)
+            while waiting and size + len(waiting[0].rows) <= MAXIMUM_ROWS:
+                size += len(waiting[0].rows)
+                taken.append(waiting.pop(0))
+            self._answer_together([one for one in taken if not one.answers.cancelled()])
+
+    def _answer_together(self, asked: list[_Asked]) -> None:
+        rows = [row for one in asked for row in one.rows]
+        if not rows:
+            return
+        try:
+            answers = self._predict(rows, [name for one in asked for name in one.ids])
+        except Exception as error:
+            for one in asked:
+                one.answers.set_exception(error)
+            return
+        first = 0
+        for one in asked:
+            one.answers.set_result(answers[first : first + len(one.rows)])
+            first += len(one.rows)
+
+    def _predict(self, rows: list[Any], ids: list[str]) -> list[Prediction]:
         release = self.release
         if release is None:
             raise Refused(503, "no release")
-        rows, many = self._decoder.decode(body)
         payload = self._decoder.arrays(rows)
-        values, found, degraded = self._look_up(payload)
+        values, found, degraded = self._lookup.read(payload)
         vectors = release.request(payload, online(self.project, values, found))
         scores = release.scorer.score(vectors)
         if not np.isfinite(scores).all():
             raise Refused(500, f"release {release.name} answered something that is not a number")
         decisions = release.decide(payload, scores)
-        answers = self._answers(scores, decisions, found, degraded, request_id if not many else None, request_id)
-        self._record(rows, vectors, answers)
-        return msgspec.json.encode({"rows": answers} if many else answers[0])
-
-    def _look_up(
-        self, payload: Mapping[str, NDArray[Any]]
-    ) -> tuple[dict[str, NDArray[np.int64]], dict[str, NDArray[np.bool_]], bool]:
-        """The features of every view, which of them were found, and whether the store could not be asked."""
-        at = payload[self._decoder.event_time].tolist()
-        values, found, degraded = {}, {}, time.monotonic() < self._rested
-        for view in self.project.views:
-            if not degraded:
-                try:
-                    keys = list(zip(*(payload[key].tolist() for key in view.entity), strict=True))
-                    values[view.name], found[view.name] = self._store.read(view, keys, at)
-                    degraded = not self._store.path.exists()
-                except TidemillError as error:
-                    log.error("served with default features: %s", error)
-                    degraded = True
-                if degraded:
-                    self._rested = time.monotonic() + _REST
-            if degraded:
-                values[view.name] = np.zeros((len(at), len(view.features)), dtype=np.int64)
-                found[view.name] = np.zeros(len(at), dtype=np.bool_)
-        return values, found, degraded
-
-    def _answers(
-        self, scores: NDArray[np.float64], decisions: list[str], found: Mapping[str, NDArray[np.bool_]], degraded: bool,
-        single: str | None, request_id: str,
-    ) -> list[dict[str, Any]]:  # fmt: skip
-        known = [(name, flags.tolist()) for name, flags in found.items()]
-        answers = []
-        for index, (score, decision) in enumerate(zip(scores.tolist(), decisions, strict=True)):
-            unknown = [name for name, flags in known if not flags[index]]
-            ROWS.labels(decision).inc()
-            for name in unknown:
-                UNKNOWN.labels(name).inc()
-            answers.append(
-                {
-                    "probability": score,
-                    "decision": decision,
-                    "release": self.release.name if self.release else "",
-                    "request_id": single or f"{request_id}-{index}",
-                    "slot": self.slot,
-                    "degraded": degraded,
-                    "unknown": unknown,
-                }
-            )
+        unknown: list[list[str]] = [[] for _ in rows]
+        for view, known in found.items():
+            if not known.all():
+                missing = np.flatnonzero(~known).tolist()
+                metrics.UNKNOWN.labels(view).inc(len(missing))
+                for index in missing:
+                    unknown[index].append(view)
+        answers = [
+            Prediction(score, decision, release.name, request_id, self.slot, degraded, names)
+            for score, decision, request_id, names in zip(scores.tolist(), decisions, ids, unknown, strict=True)
+        ]
+        for decision, count in Counter(decisions).items():
+            metrics.ROWS.labels(decision).inc(count)
         if degraded:
-            DEGRADED.inc(len(answers))
-        return answers
-
-    def _record(self, rows: Sequence[Any], vectors: NDArray[np.float64], answers: Sequence[Mapping[str, Any]]) -> None:
+            metrics.DEGRADED.inc(len(answers))
         served_at = datetime.now(UTC)
         for row, vector, answer in zip(rows, vectors.tolist(), answers, strict=True):
-            event_time = getattr(row, self._decoder.event_time).astimezone(UTC)
-            record = {
-                "request_id": answer["request_id"],
-                "event_id": getattr(row, self._decoder.event_id),
-                "event_time": event_time,
-                "served_at": served_at,
-                "release": answer["release"],
-                "slot": self.slot,
-                "score": answer["probability"],
-                "decision": answer["decision"],
-                "degraded": answer["degraded"],
-                "entities": {key: getattr(row, key) for key in self._entities},
-                "payload": row,
-                "vector": vector,
-            }
-            self._log.append(event_time.date(), record)
+            self._log.append(Served(row, vector, answer, served_at))
+        return answers

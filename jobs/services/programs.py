@@ -152,7 +152,7 @@ def _slots(settings: Settings) -> list[Program]:
             found.append(
                 Program(
                     name=name,
-                    command=serve_command(project, number),
+                    command=serve_command(project, slot),
                     environment={
                         "TIDEMILL_PROJECT": project,
                         "TIDEMILL_SLOT": slot,
@@ -167,10 +167,9 @@ def _slots(settings: Settings) -> list[Program]:
     return found
 
 
-def serve_command(project: str, number: int) -> list[str]:
-    """How a slot of a project is served on a port."""
-    bentoml = places.environment_python("serve").with_name("bentoml")
-    return [str(bentoml), "serve", f"bentos.{project}.service", "--host", "127.0.0.1", "--port", str(number)]
+def serve_command(project: str, slot: str) -> list[str]:
+    """How a slot of a project is served, on its own port: BentoML's worker, without an arbiter above it."""
+    return [str(places.environment_python("serve")), "-m", "bentos", project, slot]
 
 
 def _airflow(settings: Settings) -> list[Program]:
