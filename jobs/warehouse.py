@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import date
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MODELS = ROOT / "dbt"
+_LEFT_SECONDS = 86_400
 _SQL: dict[ColumnType, str] = {
     "string": "varchar",
     "integer": "bigint",
@@ -43,8 +45,8 @@ class Warehouse:
 
 
 def digest(project: Project) -> str:
-    """SHA-256 over the files that the project's models are made of."""
-    return digest_of({path.relative_to(MODELS).as_posix(): digest_file(path) for path in _sources(project)})
+    """SHA-256 over what the project's marts are computed by: its models, macros and variables."""
+    return _digest(path for path in _sources(project) if path.suffix == ".sql" or path.name == "dbt_project.yml")
 
 
 @contextmanager
@@ -59,6 +61,9 @@ def build(
 
     scratch = settings.home / "dbt"
     scratch.mkdir(parents=True, exist_ok=True)
+    for left in scratch.iterdir():  # by a call that was killed
+        if time.time() - left.stat().st_mtime > _LEFT_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=f"{project.name}-", dir=scratch))
     try:
         file = folder / "warehouse.duckdb"
@@ -110,18 +115,17 @@ def _run(project: Project, settings: Settings, folder: Path, file: Path) -> None
         *("--select", f"tag:{project.name}", "--quiet", "--log-level", "none"),
     )
     output = folder / "output.txt"
-    with output.open("w") as out, redirect_stdout(out), redirect_stderr(out):
-        outcome = runner.invoke(["build", *common])
-        _check(project, outcome, output)
-        documented = Lake(settings.lake_uri).dbt_docs(project.name)
-        version = digest(project)
-        stamp = documented / "models.sha256"
-        if not stamp.is_file() or stamp.read_text() != version:
-            _check(project, runner.invoke(["docs", "generate", "--static", *common]), output)
-            page = (folder / "target" / "static_index.html").read_bytes()
-            write_atomically(documented / "index.html", page)
-            write_atomically(stamp, version.encode())
-    _release(runner)
+    try:
+        with output.open("w") as out, redirect_stdout(out), redirect_stderr(out):
+            _check(project, runner.invoke(["build", *common]), output)
+            documented = Lake(settings.lake_uri).dbt_docs(project.name)
+            version, stamp = _digest(_sources(project)), documented / "models.sha256"
+            if not stamp.is_file() or stamp.read_text() != version:
+                _check(project, runner.invoke(["docs", "generate", "--static", *common]), output)
+                write_atomically(documented / "index.html", (folder / "target" / "static_index.html").read_bytes())
+                write_atomically(stamp, version.encode())
+    finally:
+        _release()
 
 
 def _check(project: Project, outcome: Any, output: Path) -> None:
@@ -142,7 +146,7 @@ def _check(project: Project, outcome: Any, output: Path) -> None:
     )
 
 
-def _release(runner: Any) -> None:
+def _release() -> None:
     """Closes the file that dbt's adapter keeps open, so that it can be read here."""
     from dbt.adapters.factory import FACTORY
 
@@ -151,11 +155,11 @@ def _release(runner: Any) -> None:
 
 
 def _sources(project: Project) -> list[Path]:
-    folders = [
-        MODELS / "macros",
-        MODELS / "models" / "staging" / project.name,
-        MODELS / "models" / "marts" / project.name,
-    ]
-    return sorted(
-        [MODELS / "dbt_project.yml", *(path for folder in folders for path in folder.rglob("*") if path.is_file())]
-    )
+    models = MODELS / "models"
+    folders = [MODELS / "macros", models / "staging" / project.name, models / "marts" / project.name]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    return sorted([MODELS / "dbt_project.yml", *files])
+
+
+def _digest(paths: Iterable[Path]) -> str:
+    return digest_of({path.relative_to(MODELS).as_posix(): digest_file(path) for path in paths})

@@ -16,7 +16,7 @@ class CleanDay:
     """One event day of the clean zone."""
 
     verdict: bool | None
-    """Whether its validation passed; None without one."""
+    """Whether what is there now passed validation; None while nothing has judged it."""
     files: Mapping[str, tuple[str, ...]]
     digests: Mapping[str, str]
     watermarks: tuple[str, ...]
@@ -66,10 +66,12 @@ class CleanDays:
         verdict = current(self.lake.validation(name, day))
         tables = {table: current(self.lake.clean(name, table, day)) for table in self.project.tables}
         found = {table: published for table, published in tables.items() if published}
+        digests = {table: published.digest for table, published in found.items()}
+        judged = verdict is not None and digests.items() <= dict(verdict.manifest.inputs).items()
         return CleanDay(
-            verdict=bool(verdict.manifest.facts.get("passed")) if verdict else None,
+            verdict=bool(verdict.manifest.facts.get("passed")) if verdict and judged else None,
             files={table: tuple(published.paths()) for table, published in found.items()},
-            digests={table: published.digest for table, published in found.items()},
+            digests=digests,
             watermarks=tuple(published.manifest.watermark for published in found.values()),
         )
 

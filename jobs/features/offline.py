@@ -44,6 +44,7 @@ def wanted(project: Project, days: CleanDays, models: str, first: date, last: da
     """Every partition that what arrived on the batches from `first` to `last` can have changed.
 
     An event may be late by as much as a source allows, and a report reaches back over the label delay as well.
+    Later batches whose windows hold these days follow if they are published already: days may come in any order.
     Days that did not pass validation have no partitions. `models` is a digest of the code.
     """
     late = timedelta(days=max(source.lateness_days for source in project.sources))
@@ -51,30 +52,31 @@ def wanted(project: Project, days: CleanDays, models: str, first: date, last: da
     found = []
     for view in project.views:
         code = {"models": models, "view": f"{view.schema} lag {view.lag}"}
-        for batch in days_between(max(project.start, first - late), last):
-            reads = (batch - timedelta(days=view.lookback_days - 1), batch)
+        reach = timedelta(days=view.lookback_days - 1)
+        for batch in days_between(max(project.start, first - late), last + reach):
             path = days.lake.features(project.name, view.name, batch)
-            found.append((view.name, batch, path, reads, code, view.entity))
+            if batch <= last or current(path):
+                found.append((view.name, batch, path, (batch - reach, batch), code, view.entity))
     for batch in days_between(max(project.start, first - late - delay), last):
         code = {"models": models, "label": str(project.label)}
         path = days.lake.spine(project.name, batch)
         found.append((SPINE, batch, path, (batch, batch + delay), code, ("event_time", "event_id")))
-    partitions = []
-    for mart, batch, path, reads, code, order in found:
-        if days.passed(batch):
-            digests, watermark = days.inputs(*reads)
-            partitions.append(
-                Partition(
-                    mart=mart,
-                    batch=batch,
-                    path=path,
-                    reads=reads,
-                    inputs=digests | code,
-                    watermark=watermark,
-                    order=order,
-                )
-            )
-    return partitions
+    return [_partition(days, *one) for one in found if days.passed(one[1])]
+
+
+def _partition(
+    days: CleanDays,
+    mart: str,
+    batch: date,
+    path: Path,
+    reads: tuple[date, date],
+    code: Mapping[str, str],
+    order: Sequence[str],
+) -> Partition:
+    digests, watermark = days.inputs(*reads)
+    return Partition(
+        mart=mart, batch=batch, path=path, reads=reads, inputs={**digests, **code}, watermark=watermark, order=order
+    )
 
 
 def save(project: Project, partition: Partition, rows: pa.Table, force: bool) -> Published:

@@ -28,6 +28,7 @@ _TABLE = """
 create table if not exists "{view}"
 (key text primary key, available_at integer not null, layout text not null, data blob not null) without rowid
 """
+_OTHERS = 'delete from "{view}" where layout <> ?'
 _STATE = "create table if not exists materialized (view text primary key, digest text not null) without rowid"
 
 
@@ -90,6 +91,7 @@ class OnlineStore:
         packed = ((_key(key), at, view.schema, np.asarray(values, dtype="<i8").tobytes()) for key, at, values in rows)
         with closing(self._writer()) as connection, connection:
             connection.execute(_TABLE.format(view=view.name))
+            connection.execute(_OTHERS.format(view=view.name), (view.schema,))
             before = connection.total_changes
             connection.executemany(_WRITE.format(view=view.name), packed)
             return connection.total_changes - before

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -16,14 +15,17 @@ from jobs.features.inputs import CleanDays, days_between
 from jobs.features.materialize import materialize
 from jobs.features.offline import SPINE, Partition, save, wanted
 from jobs.lake import Lake
+from jobs.progress import track
 from jobs.result import Result
 from jobs.settings import Settings
 from jobs.spec import Project
 from jobs.storage import current
 
+_ROUNDS = 3
+
 
 def run(project: Project, settings: Settings, *, batches: Batches, force: bool = False) -> Result:
-    """The feature views and spine of the batches, and of earlier ones that late events changed.
+    """The feature views and spine of the batches, and of those around them that what arrived changed.
 
     Raises DataRejected or MissingBatchError when no batch may be read; of a range, the rest goes on and the
     result's exit code is 1.
@@ -35,11 +37,17 @@ def run(project: Project, settings: Settings, *, batches: Batches, force: bool =
     missing = [day for day in batches if days[day].verdict is None]
     if len(held) + len(missing) == len(batches):
         _refuse(project, lake, held, missing)
-    partitions = wanted(project, days, warehouse.digest(project), batches.first, batches.last)
-    stale = [one for one in partitions if not one.fresh or (force and one.batch in batches)]
-    if stale:
+    models, computed = warehouse.digest(project), 0
+    for _ in range(_ROUNDS):
+        partitions = wanted(project, days, models, batches.first, batches.last)
+        stale = [one for one in partitions if not one.fresh or (force and not computed and one.batch in batches)]
+        if not stale:
+            break
         _compute(project, settings, days, stale, force)
-    materialized = materialize(project, settings, min(one.batch for one in partitions), batches.last)
+        computed += len(stale)
+        days = CleanDays(project=project, lake=lake)  # another run may have let a day in meanwhile
+    reached = [one.batch for one in partitions]
+    materialized = materialize(project, settings, min(reached), max(reached))
     rows = dict.fromkeys((*(view.name for view in project.views), SPINE), 0)
     for one in partitions:
         published = current(one.path)
@@ -49,8 +57,8 @@ def run(project: Project, settings: Settings, *, batches: Batches, force: bool =
         "project": project.name,
         "batches": str(batches),
         "rows": rows,
-        "published": len(stale),
-        "unchanged": len(partitions) - len(stale),
+        "published": computed,
+        "unchanged": max(0, len(partitions) - computed),
         "materialized": materialized,
         "held": [str(day) for day in held],
         "missing": [str(day) for day in missing],
@@ -60,20 +68,13 @@ def run(project: Project, settings: Settings, *, batches: Batches, force: bool =
 
 
 def _compute(project: Project, settings: Settings, days: CleanDays, stale: Sequence[Partition], force: bool) -> None:
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
     asked: dict[str, list[date]] = defaultdict(list)
     read: set[date] = set()
     for one in stale:
         asked[one.mart].append(one.batch)
         read.update(days_between(*one.reads))
-    with (
-        console.status(f"dbt builds the marts of {project.name}"),
-        warehouse.build(project, settings, tables=days.files(read), batches=asked) as marts,
-    ):
-        for one in track(stale, "publish", console=console, disable=not sys.stderr.isatty(), transient=True):
+    with warehouse.build(project, settings, tables=days.files(read), batches=asked) as marts:
+        for one in track(stale, "publish"):
             rows = marts.rows(f"{project.name}_{one.mart}", one.batch, one.order)
             save(project, one, rows, force)
 

@@ -23,12 +23,12 @@ daily as (
 select
     daily.customer_id,
     windows.batch,
-    {%- for days in [1, 7, 30] %}
-    cast(sum(case when windows.age < {{ days }} then daily.payments else 0 end) as bigint) as count_{{ days }}d,
-    cast(sum(case when windows.age < {{ days }} then daily.amount_cents else 0 end) as bigint)
-        as amount_cents_{{ days }}d
-    {%- if not loop.last %},{% endif %}
-    {%- endfor %}
+    cast(sum(case when windows.age < 1 then daily.payments else 0 end) as bigint) as count_1d,
+    cast(sum(case when windows.age < 1 then daily.amount_cents else 0 end) as bigint) as amount_cents_1d,
+    cast(sum(case when windows.age < 7 then daily.payments else 0 end) as bigint) as count_7d,
+    cast(sum(case when windows.age < 7 then daily.amount_cents else 0 end) as bigint) as amount_cents_7d,
+    cast(sum(case when windows.age < 30 then daily.payments else 0 end) as bigint) as count_30d,
+    cast(sum(case when windows.age < 30 then daily.amount_cents else 0 end) as bigint) as amount_cents_30d
 from daily
 inner join windows on daily.event_day = windows.event_day
 group by daily.customer_id, windows.batch

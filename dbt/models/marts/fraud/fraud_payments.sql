@@ -8,7 +8,9 @@ payments as (
 ),
 
 reported as (
-    select distinct payments.event_id
+    select distinct
+        payments.event_id,
+        payments.event_day
     from payments
     inner join {{ ref('stg_fraud__fraud_reports') }} as reports
         on payments.event_id = reports.event_id
@@ -28,4 +30,7 @@ select
     payments.label_time,
     coalesce(payments.is_fraud, reported.event_id is not null) as label
 from payments
-left join reported on payments.event_id = reported.event_id
+left join reported
+    on
+        payments.event_id = reported.event_id
+        and payments.event_day = reported.event_day
