@@ -59,7 +59,10 @@ def database_url(settings: Settings, name: str, driver: str = "postgresql") -> s
 
 
 def values(settings: Settings) -> dict[str, str]:
-    """What `settings.env` says: how every command reaches the services of this installation."""
+    """What `settings.env` says: how every command reaches the services of this installation.
+
+    Spark's client asks for TLS when there is a token, except of the host named localhost.
+    """
     known = ensure(settings)
     return {
         "TIDEMILL_PORT_BASE": str(settings.port_base),
@@ -68,7 +71,7 @@ def values(settings: Settings) -> dict[str, str]:
         "TIDEMILL_MLFLOW_URL": url(settings, "mlflow"),
         "TIDEMILL_MLFLOW_USERNAME": "admin",
         "TIDEMILL_MLFLOW_PASSWORD": known.mlflow,
-        "TIDEMILL_SPARK_REMOTE": f"sc://127.0.0.1:{port(settings, 'spark-connect')}/;token={known.spark}",
+        "TIDEMILL_SPARK_REMOTE": f"sc://localhost:{port(settings, 'spark-connect')}/;token={known.spark}",
         "TIDEMILL_SERVING_URL": url(settings, "router"),
         "TIDEMILL_ROUTER_ADMIN_URL": url(settings, "router-admin"),
         "TIDEMILL_SUPERVISOR_SOCKET": str(places.supervisor_socket(settings)),

@@ -31,9 +31,7 @@ class Program:
 
 def programs(settings: Settings) -> list[Program]:
     """Every service of this installation, in the order they are started; writes their configuration files."""
-    found = [_postgres(settings), _spark(settings), _mlflow(settings)]
-    if (ROOT / "jobs/rollout/router.py").exists():
-        found.append(_router(settings))
+    found = [_postgres(settings), _spark(settings), _mlflow(settings), _router(settings)]
     return found + _slots(settings) + _airflow(settings)
 
 
@@ -144,15 +142,13 @@ def _slots(settings: Settings) -> list[Program]:
     work = _work(settings, "serving")
     found = []
     for project in PROJECTS:
-        if not (ROOT / "bentos" / project / "service.py").exists():
-            continue
         for slot in SLOTS:
             name = f"serve-{project}-{slot}"
             number = port(settings, name)
             found.append(
                 Program(
                     name=name,
-                    command=serve_command(project, slot),
+                    command=[str(places.environment_python("serve")), "-m", "bentos", project, slot],
                     environment={
                         "TIDEMILL_PROJECT": project,
                         "TIDEMILL_SLOT": slot,
@@ -165,11 +161,6 @@ def _slots(settings: Settings) -> list[Program]:
                 )
             )
     return found
-
-
-def serve_command(project: str, slot: str) -> list[str]:
-    """How a slot of a project is served, on its own port: BentoML's worker, without an arbiter above it."""
-    return [str(places.environment_python("serve")), "-m", "bentos", project, slot]
 
 
 def _airflow(settings: Settings) -> list[Program]:
