@@ -7,6 +7,7 @@ loader, so that nothing can be loaded, let alone unpickled, through the registry
 from __future__ import annotations
 
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -60,11 +61,13 @@ class Registry:
             "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
             "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
             "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+            "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
             "GIT_PYTHON_REFRESH": "quiet",
         }
         os.environ.update(environment)
         from mlflow import MlflowClient
 
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
         return MlflowClient(tracking_uri=self.url, registry_uri=self.url)
 
     def log(self, client: Any, logged: Logged) -> str:

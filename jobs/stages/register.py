@@ -8,15 +8,17 @@ from typing import Any
 
 from jobs.errors import GateRejected
 from jobs.lake import Lake
-from jobs.release.assemble import assemble
-from jobs.release.bundle import Bundle
+from jobs.release import assemble as assembling
+from jobs.release import bundle as bundling
+from jobs.release.bundle import Bundle, contract_of
 from jobs.release.ledger import Ledger
 from jobs.release.registry import Registry, attempt, set_aliases
 from jobs.result import Result
 from jobs.settings import Settings
 from jobs.spec import Project
 from jobs.stages.evaluate import read_evaluation
-from jobs.storage import Published, require, verify, write_atomically
+from jobs.storage import Published, current, digest_code, digest_of, publish, require, verify, write_atomically
+from jobs.training import card as cards
 from jobs.training.candidates import read_training
 from jobs.training.tracking import track
 
@@ -36,8 +38,7 @@ def run(project: Project, settings: Settings, *, run: str) -> Result:
     for model in project.models:
         picked = document["models"][model.name]["picked"]
         candidates[model.name] = require(folder / "candidates" / model.name / picked, f"tidemill train {again}")
-    pictures = {path.name: path for path in sorted(evaluation.folder.glob("*.png"))}
-    bundle = assemble(project, document, candidates, snapshot, pictures, lake.releases(project.name))
+    bundle = _bundle(project, lake, folder, document, candidates, snapshot, evaluation)
     with Ledger(settings.need("database_url")) as ledger:
         known = [bundle.release == champion.release for champion in ledger.history(project.name)]
         if not any(known):
@@ -62,6 +63,38 @@ def run(project: Project, settings: Settings, *, run: str) -> Result:
         "metrics": bundle.manifest["metrics"],
     }
     return Result(line=line, facts=facts)
+
+
+def _bundle(
+    project: Project,
+    lake: Lake,
+    folder: Path,
+    document: dict[str, Any],
+    candidates: dict[str, Published],
+    snapshot: Published,
+    evaluation: Published,
+) -> Bundle:
+    """The run's release; assembled again only when something it is made from has changed, or it is gone."""
+    releases, known = lake.releases(project.name), folder / "release"
+    inputs = {"evaluation": evaluation.digest, "snapshot": snapshot.digest, "contract": digest_of(contract_of(project))}
+    inputs |= {name: candidate.digest for name, candidate in candidates.items()}
+    inputs["code"] = digest_code(assembling, bundling, cards)
+    before = current(known)
+    if before and dict(before.manifest.inputs) == inputs:
+        release, digest = before.manifest.facts["release"], before.manifest.facts["digest"]
+        if (releases / release).is_dir():
+            manifest = bundling.verify_bundle(releases / release, digest, probe=False)
+            return Bundle(release=release, digest=digest, folder=releases / release, manifest=manifest)
+    pictures = {path.name: path for path in sorted(evaluation.folder.glob("*.png"))}
+    bundle = assembling.assemble(project, document, candidates, snapshot, pictures, releases)
+    facts = {"release": bundle.release, "digest": bundle.digest}
+
+    def write(staging: Path) -> int:
+        (staging / "release.json").write_text(json.dumps(facts))
+        return 1
+
+    publish(known, write, inputs=inputs, watermark=snapshot.manifest.watermark, facts=facts)
+    return bundle
 
 
 def _refuse(

@@ -116,8 +116,8 @@ def decisions(candidate: Published) -> dict[str, float]:
     """The score thresholds that serving decides by, chosen on the validation part.
 
     Review: the top 2 % of scores. Decline: the lowest score, at or above review, such that at least
-    80 % of the rows from it upwards (and at least 20 rows) are positives; where there is none, the
-    score 1.0, which no row exceeds. Rules come before both.
+    80 % of the rows from it upwards (and at least 20 rows) are positives; where there is none, 2.0:
+    the model alone never declines. Rules come before both.
     """
     import pyarrow.parquet as pq
 
@@ -128,10 +128,10 @@ def decisions(candidate: Published) -> dict[str, float]:
     review = float(ranked[max(int(len(ranked) * REVIEW_SHARE) - 1, 0)])
     ends = np.append(np.diff(ranked) != 0, True)
     sure = ends & (precision >= DECLINE_PRECISION) & (np.arange(1, len(label) + 1) >= DECLINE_ROWS) & (ranked >= review)
-    decline = float(ranked[np.flatnonzero(sure)[-1]]) if sure.any() else 1.0
+    decline = float(ranked[np.flatnonzero(sure)[-1]]) if sure.any() else 2.0
     return {
-        "review_threshold": review,
-        "decline_threshold": decline,
+        "review": review,
+        "decline": decline,
         "review_share": REVIEW_SHARE,
         "decline_precision": DECLINE_PRECISION,
     }

@@ -61,7 +61,8 @@ def read_frame(project: Project, model: Model, snapshot: Published) -> Frame:
     import pyarrow.parquet as pq
 
     verify(snapshot)
-    table = pq.read_table(snapshot.paths())
+    name = "frame.parquet" if len(project.models) == 1 else f"frame-{model.name}.parquet"
+    table = pq.read_table(snapshot.folder / name)
     missing = [
         name for name in ("event_id", "event_time", "label", "part", *model.inputs) if name not in table.schema.names
     ]
