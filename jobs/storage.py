@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -27,6 +28,8 @@ from typing import Any
 from jobs.errors import MissingBatchError, StalePublishError, TamperedError
 
 POINTER, MANIFEST, AUDIT = "current.json", "manifest.json", "audit.jsonl"
+_ABANDONED_SECONDS = 86_400
+_REPAIR = "publish the batch again with --force"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,15 +89,25 @@ def digest_code(*modules: ModuleType) -> str:
 
 def current(partition: Path) -> Published | None:
     """The partition's current version, or None; raises TamperedError when its manifest was altered."""
-    try:
-        pointer = json.loads((partition / POINTER).read_bytes())
-    except FileNotFoundError:
-        return None
-    folder = partition / pointer["version"]
-    text = (folder / MANIFEST).read_bytes()
-    if hashlib.sha256(text).hexdigest() != pointer["manifest"]:
-        raise TamperedError(f"{folder / MANIFEST} is not what {POINTER} names; publish the batch again with --force")
-    return Published(partition=partition, folder=folder, manifest=Manifest(**json.loads(text)), epoch=pointer["epoch"])
+    for last in (False, True):  # a reader that was overtaken twice finds its version gone: it looks once more
+        try:
+            pointer = json.loads((partition / POINTER).read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            raise TamperedError(f"{partition / POINTER} is not JSON; {_REPAIR}") from None
+        folder = partition / str(pointer.get("version"))
+        try:
+            text = (folder / MANIFEST).read_bytes()
+        except FileNotFoundError:
+            if last:
+                raise TamperedError(f"{folder}, which {POINTER} names, is not there; {_REPAIR}") from None
+            continue
+        if hashlib.sha256(text).hexdigest() != pointer.get("manifest"):
+            raise TamperedError(f"{folder / MANIFEST} is not what {POINTER} names; {_REPAIR}")
+        manifest = Manifest(**json.loads(text))
+        return Published(partition=partition, folder=folder, manifest=manifest, epoch=pointer["epoch"])
+    return None
 
 
 def require(partition: Path, command: str) -> Published:
@@ -110,7 +123,7 @@ def verify(published: Published) -> None:
     for name, expected in published.manifest.files.items():
         path = published.folder / name
         if not path.is_file() or digest_file(path) != expected:
-            raise TamperedError(f"{path} is missing or altered; publish the batch again with --force")
+            raise TamperedError(f"{path} is missing or altered; {_REPAIR}")
 
 
 def publish(
@@ -128,7 +141,7 @@ def publish(
     version's watermark is newer, unless forced, which is audited. Interrupted anywhere, nothing changes.
     """
     partition.mkdir(parents=True, exist_ok=True)
-    before = current(partition)
+    before = _before(partition, force)
     if before and dict(before.manifest.inputs) == dict(inputs) and not force:
         return before
     _refuse_stale(before, watermark, force)
@@ -154,17 +167,16 @@ def publish(
 
 
 def _point(partition: Path, staging: Path, version: str, text: bytes, manifest: Manifest, force: bool) -> Published:
-    before = current(partition)
-    if before and before.folder.name == version:
+    before = _before(partition, force)
+    if before and before.folder.name == version and not (force and _is_damaged(before)):
         return before
     _refuse_stale(before, manifest.watermark, force)
-    folder = partition / version
+    folder, epoch = partition / version, _epoch(partition) + 1
     if folder.exists():
         shutil.rmtree(folder)
     staging.chmod(0o755)
     staging.rename(folder)
     pause("pointer")
-    epoch = before.epoch + 1 if before else 1
     if before and force:
         with (partition / AUDIT).open("a") as audit:
             audit.write(json.dumps({"at": datetime.now(UTC).isoformat(), "replaced": before.folder.name, "by": version,
@@ -176,7 +188,37 @@ def _point(partition: Path, staging: Path, version: str, text: bytes, manifest: 
         for old in partition.glob("v-*"):
             if old.name not in (version, before.folder.name):
                 shutil.rmtree(old, ignore_errors=True)
+    for left in partition.glob(".staging-*"):  # by a process that was killed
+        if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
     return Published(partition=partition, folder=folder, manifest=manifest, epoch=epoch, changed=True)
+
+
+def _before(partition: Path, force: bool) -> Published | None:
+    """What is published now; force goes on where it cannot be read, because it is what repairs that."""
+    try:
+        return current(partition)
+    except TamperedError:
+        if force:
+            return None
+        raise
+
+
+def _is_damaged(published: Published) -> bool:
+    try:
+        verify(published)
+    except TamperedError:
+        return True
+    return False
+
+
+def _epoch(partition: Path) -> int:
+    try:
+        return int(json.loads((partition / POINTER).read_bytes())["epoch"])
+    except FileNotFoundError:
+        return 0
+    except (ValueError, KeyError, TypeError):
+        return len(list(partition.glob("v-*")))
 
 
 def _refuse_stale(before: Published | None, watermark: str, force: bool) -> None:

@@ -14,11 +14,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.ingest.columns import ARROW
 from jobs.ingest.landed import LandedFile, is_intact
 from jobs.ingest.readers import FileRefused, Records, Refused, count_rows, read
-from jobs.ingest.typed import ARROW, convert
+from jobs.ingest.typed import convert
 from jobs.spec import Alias, Column, Source
 
+COUNTS = ("delivered", "accepted", "quarantined", "duplicates", "conflicts")
 _DAY_US = 86_400_000_000
 _QUARANTINE = pa.schema(
     [("file", pa.string()), ("line", pa.int64()), ("reason", pa.string()), ("column", pa.string()), ("value", pa.string()), ("bytes", pa.binary())]
@@ -152,7 +154,7 @@ def _read_file(source: Source, day: date, file: LandedFile, data: bytes, result:
             value=_shown(records, faults[first[place]][1], place),
             bytes=records.original(place),
         )
-        for place in np.flatnonzero(first >= 0)
+        for place in np.flatnonzero(first >= 0).tolist()
     ]
     table = pa.table(columns, schema=schema(source)).filter(pa.array(first < 0))
     return table, sorted(records.refused + bad, key=lambda row: row.line)

@@ -7,6 +7,7 @@ import sys
 import uuid
 from collections.abc import Mapping
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +110,7 @@ def _clean(
             for day, inputs in days.items():
                 published = publish(
                     lake.clean(project.name, name, day),
-                    lambda folder, day=day, name=name, empty=empty: _take(scratch / name, day, folder, empty),
+                    partial(_take, scratch / name, day, empty),
                     inputs=inputs,
                     watermark=max(key.partition("/")[2] for key in inputs if "/" in key),
                     force=force,
@@ -176,7 +177,7 @@ def _write(project: Project, name: str, table: DataFrame, days: list[date], fold
     return to_arrow_schema(table.schema, timezone="UTC")
 
 
-def _take(written: Path, day: date, folder: Path, empty: pa.Schema) -> int:
+def _take(written: Path, day: date, empty: pa.Schema, folder: Path) -> int:
     target = folder / "part-00000.parquet"
     files = sorted((written / f"{_DAY}={day.isoformat()}").glob("*.parquet"))
     if not files:

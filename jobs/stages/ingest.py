@@ -12,15 +12,13 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from jobs.batch import Batches
-from jobs.ingest import landed, readers, rows, typed
+from jobs.ingest import arrays, columns, landed, readers, rows, texts, typed
 from jobs.lake import Lake
 from jobs.progress import track
 from jobs.result import Result
 from jobs.settings import Settings
 from jobs.spec import Project, Source
 from jobs.storage import current, digest_code, publish
-
-COUNTS = ("delivered", "accepted", "quarantined", "duplicates", "conflicts")
 
 
 def run(
@@ -29,7 +27,7 @@ def run(
     """Ingests every delivery of these days; exit 1 when a file was refused whole, 99 when no row was accepted."""
     lake = Lake(settings.lake_uri)
     sources = (project.source(source),) if source else project.sources
-    code = digest_code(landed, readers, rows, typed)
+    code = digest_code(arrays, columns, landed, readers, rows, texts, typed)
     found: list[dict[str, Any]] = []
     for day in track(list(batches), "ingest"):
         for one in sources:
@@ -76,7 +74,7 @@ def _ingest(lake: Lake, project: str, source: Source, day: date, code: str, forc
 
 
 def _result(project: Project, batches: Batches, found: list[dict[str, Any]]) -> Result:
-    totals = {name: sum(one[name] for one in found) for name in COUNTS}
+    totals = {name: sum(one[name] for one in found) for name in rows.COUNTS}
     reasons: Counter[str] = sum((Counter(one["reasons"]) for one in found), Counter())
     extra: Counter[str] = sum((Counter(one["extra_columns"]) for one in found), Counter())
     refused = [

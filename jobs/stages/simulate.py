@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +49,12 @@ def run(
     def table_of(name: str, day: date) -> pa.Table:
         if day not in events:
             events[day] = day_of(day, seed, drift_from)
-        return events[day][name]
+        table: pa.Table = events[day][name]
+        return table
 
     for day in track(list(batches), "simulate"):
         for source in project.sources:
-            made = delivery(
-                source, day, seed, mishaps, first, lambda event_day, name=source.name: table_of(name, event_day)
-            )
+            made = delivery(source, day, seed, mishaps, first, partial(table_of, source.name))
             paths[source.name] += _write(out / source.name, made)
             counts.update(made.counts)
         for old in [known for known in events if (day - known).days > 30]:

@@ -164,7 +164,7 @@ def _reports(today: date, seed: int, drift_from: date | None) -> pa.Table:
     for days in range(1, 7):
         paid = today - timedelta(days=days)
         payments = _payments(paid, seed, drift_from)
-        ids += [_ids(paid, i + 1, i)[0] for i in np.flatnonzero(payments.reported_after == days)]
+        ids += [_ids(paid, i + 1, i)[0] for i in np.flatnonzero(payments.reported_after == days).tolist()]
     seconds = np.random.default_rng([seed, 7, today.toordinal()]).integers(8 * 3_600, 20 * 3_600, len(ids))
     table = pa.table(
         {
