@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _serve(project: str, port: int) -> None:
     import uvicorn
-    from _bentoml_sdk import Service
+    from _bentoml_sdk import Service  # type: ignore[import-untyped]
     from bentoml._internal.log import configure_server_logging
 
     configure_server_logging()

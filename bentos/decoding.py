@@ -86,7 +86,8 @@ class Decoder:
         except msgspec.ValidationError as error:
             if str(error) != "Object contains unknown field `rows`":
                 raise
-        return self._many.decode(body).rows, True
+        batch: Any = self._many.decode(body)
+        return batch.rows, True
 
 
 def _type(column: Column) -> Any:

@@ -30,7 +30,7 @@ class Application:
     def __init__(self, runtime: Runtime, settings: Settings) -> None:
         self.runtime = runtime
         self._keys = Keys(settings)
-        self._predict = f"/{runtime.project.name}/predict"
+        self.path = f"/{runtime.project.name}/predict"
         self._numbers, self._prefix = itertools.count(1), os.urandom(8).hex()
         self._seconds = {str(status): metrics.SECONDS.labels(str(status)) for status in (200, 422)}
 
@@ -63,8 +63,8 @@ class Application:
         path, method = scope["path"], scope["method"]
         if path in _HEALTH and method in ("GET", "HEAD"):
             return self._health(path, headers)
-        if path != self._predict and path not in _HEALTH:
-            raise Refused(404, f"there is no {path[:100]}; POST to {self._predict}")
+        if path != self.path and path not in _HEALTH:
+            raise Refused(404, f"there is no {path[:100]}; POST to {self.path}")
         if path in _HEALTH or method != "POST":
             raise Refused(405, f"{method[:20]} is not allowed here")
         self._authorize(headers)
@@ -105,7 +105,7 @@ class Doors:
         self._app, self._application = app, application
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        inside = scope["type"] == "lifespan" or scope.get("path") == self._application._predict
+        inside = scope["type"] == "lifespan" or scope.get("path") == self._application.path
         await (self._app if inside else self._application)(scope, receive, send)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -94,6 +95,7 @@ class Runtime:
             "epoch": told and told.epoch,
             "rehearse": told and told.rehearse,
             "refused": self._releases.refused,
+            "process": os.getpid(),
         }
 
     async def _answer(self, body: bytes, request_id: str) -> bytes:

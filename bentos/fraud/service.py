@@ -22,9 +22,9 @@ class Fraud:
     def __init__(self) -> None:
         application.runtime.start()
 
-    @bentoml.on_shutdown
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def stop(self) -> None:
         application.runtime.stop()
 
 
-Fraud.add_asgi_middleware(Doors, application=application)
+Fraud.add_asgi_middleware(Doors, application=application)  # type: ignore[attr-defined]

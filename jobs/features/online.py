@@ -131,7 +131,8 @@ class OnlineStore:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None and self.path.exists():
             try:
-                connection = sqlite3.connect(self._uri, uri=True, isolation_level=None)
+                # A request does not wait for a lock: serving answers with defaults, and says so.
+                connection = sqlite3.connect(self._uri, uri=True, isolation_level=None, timeout=0.05)
             except sqlite3.Error as error:
                 raise ServiceError(f"the online store {self.path} cannot be opened: {error}") from error
             self._local.connection = connection

@@ -1,0 +1,214 @@
+"""Envoy's configuration for this machine, as values; `router` writes it, and nothing here reads or writes a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+MAXIMUM_BYTES = 1_048_576
+ROUTES = "projects"
+BUCKETS = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1_000, 2_000, 5_000, 20_000)
+"""Upper bounds in milliseconds, which is as fine as Envoy measures; the last is beyond the longest time-out."""
+_TYPE = "type.googleapis.com/envoy"
+_MANY = 4_096
+Json = dict[str, Any]
+
+
+def direct(project: str, slot: str) -> str:
+    """The cluster that is the slot and nothing else."""
+    return f"{project}-{slot}"
+
+
+def with_fallback(project: str, slot: str, other: str) -> str:
+    """The cluster that is the slot, and the other one for what the slot fails to answer."""
+    return f"{project}-{slot}-or-{other}"
+
+
+def bootstrap(
+    *, port: int, ready_port: int, admin_socket: Path, routes: Path, slots: Mapping[str, Mapping[str, int]]
+) -> Json:
+    """The static configuration: a listener, the slots of every project, and routes from a watched file."""
+    clusters = [_cluster("admin", {"pipe": {"path": str(admin_socket)}})]
+    for project, ports in slots.items():
+        for slot, number in ports.items():
+            clusters.append(_slot(direct(project, slot), number))
+            clusters += [_aggregate(project, slot, other) for other in ports if other != slot]
+    watched = {"path": str(routes), "watched_directory": {"path": str(routes.parent)}}
+    source = {"path_config_source": watched, "resource_api_version": "V3"}
+    return {
+        "node": {"id": "tidemill", "cluster": "tidemill"},
+        # Over TCP only readiness is shown: the admin interface can stop the router, and asks for no key.
+        "admin": {"address": {"pipe": {"path": str(admin_socket), "mode": 0o600}}},
+        "static_resources": {
+            "listeners": [
+                _listener("router", port, {"rds": {"route_config_name": ROUTES, "config_source": source}}, buffered=True),
+                _listener("ready", ready_port, {"route_config": _ready()}),
+            ],
+            "clusters": clusters,
+        },
+        # Histograms are merged when they are asked for, so that an observation is of this moment.
+        "stats_flush_on_admin": True,
+        "stats_config": {"histogram_bucket_settings": [{"match": {"prefix": "cluster."}, "buckets": list(BUCKETS)}]},
+    }  # fmt: skip
+
+
+def routes(weights: Mapping[str, Sequence[tuple[str, int]]], version: str) -> Json:
+    """The file that shares a project's traffic out: per project its clusters in a fixed order, and their weights.
+
+    The order never changes: with another order or sum, entities would move between slots at every step.
+    """
+    table = [
+        {"match": {"path": "/livez"}, **_says(200, "live")},
+        *(_route(project, shares) for project, shares in weights.items()),
+        {"match": {"prefix": "/"}, **_says(404, "no such project")},
+    ]
+    host = {"name": "all", "domains": ["*"], "routes": table}
+    resource = {"@type": f"{_TYPE}.config.route.v3.RouteConfiguration", "name": ROUTES, "virtual_hosts": [host]}
+    return {"version_info": version, "resources": [resource]}
+
+
+def _route(project: str, shares: Sequence[tuple[str, int]]) -> Json:
+    return {
+        "name": project,
+        "match": {"prefix": f"/{project}/"},
+        "route": {
+            "timeout": "10s",
+            "hash_policy": [{"header": {"header_name": "x-entity"}}],
+            "weighted_clusters": {
+                "clusters": [{"name": name, "weight": weight} for name, weight in shares],
+                "use_hash_policy": True,
+            },
+            "retry_policy": {
+                "retry_on": "5xx,reset,connect-failure,refused-stream",
+                "num_retries": 2,
+                "per_try_timeout": "3s",
+                "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.1s"},
+                "retry_priority": {
+                    "name": "envoy.retry_priorities.previous_priorities",
+                    "typed_config": {
+                        "@type": f"{_TYPE}.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
+                        "update_frequency": 1,
+                    },
+                },
+            },
+        },
+    }
+
+
+def _listener(name: str, port: int, routes: Json, *, buffered: bool = False) -> Json:
+    buffer = {
+        "name": "envoy.filters.http.buffer",
+        "typed_config": {"@type": f"{_TYPE}.extensions.filters.http.buffer.v3.Buffer", "max_request_bytes": MAXIMUM_BYTES},
+    }  # fmt: skip
+    last = {
+        "name": "envoy.filters.http.router",
+        "typed_config": {"@type": f"{_TYPE}.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": True},
+    }
+    manager = {
+        "@type": f"{_TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": name,
+        "server_name": "tidemill",
+        "http_filters": [buffer, last] if buffered else [last],
+        "preserve_external_request_id": True,
+        "always_set_request_id_in_response": True,
+        "normalize_path": True,
+        "path_with_escaped_slashes_action": "REJECT_REQUEST",
+        "request_headers_timeout": "5s",
+        "request_timeout": "15s",
+        "stream_idle_timeout": "30s",
+        "common_http_protocol_options": {"idle_timeout": "60s", "headers_with_underscores_action": "REJECT_REQUEST"},
+        "local_reply_config": {"mappers": [_as_json()]},
+        **routes,
+    }
+    chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+    return {"name": name, "address": _loopback(port), "filter_chains": [chain]}
+
+
+def _slot(name: str, port: int) -> Json:
+    return {
+        **_cluster(name, _loopback(port)),
+        "health_checks": [
+            {
+                "timeout": "1s",
+                "interval": "1s",
+                "no_traffic_interval": "1s",
+                "unhealthy_interval": "0.5s",
+                "unhealthy_threshold": 2,
+                "healthy_threshold": 1,
+                "http_health_check": {"path": "/readyz", "host": name},
+            }
+        ],
+        # A slot that keeps failing is left alone for a while; one that fails now and then is the verdict's business.
+        "outlier_detection": {
+            "consecutive_5xx": 20,
+            "consecutive_gateway_failure": 10,
+            "enforcing_consecutive_gateway_failure": 100,
+            "enforcing_success_rate": 0,
+            "interval": "1s",
+            "base_ejection_time": "3s",
+            "max_ejection_percent": 100,
+        },
+    }
+
+
+def _cluster(name: str, address: Json) -> Json:
+    http = {
+        "@type": f"{_TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions",
+        "explicit_http_config": {"http_protocol_options": {}},
+        # Shorter than the slots keep a connection: they never close one that is about to be used.
+        "common_http_protocol_options": {"idle_timeout": "30s"},
+    }
+    endpoint = {"lb_endpoints": [{"endpoint": {"address": address}}]}
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "0.25s",
+        "load_assignment": {"cluster_name": name, "endpoints": [endpoint]},
+        "circuit_breakers": _limits(),
+        "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http},
+    }
+
+
+def _aggregate(project: str, slot: str, other: str) -> Json:
+    members = [direct(project, slot), direct(project, other)]
+    return {
+        "name": with_fallback(project, slot, other),
+        "connect_timeout": "0.25s",
+        "lb_policy": "CLUSTER_PROVIDED",
+        "cluster_type": {
+            "name": "envoy.clusters.aggregate",
+            "typed_config": {
+                "@type": f"{_TYPE}.extensions.clusters.aggregate.v3.ClusterConfig",
+                "clusters": members,
+            },
+        },
+        # Its own: with the default of 3 retries at a time, a candidate killed under load fails hundreds of requests.
+        "circuit_breakers": _limits(),
+    }
+
+
+def _limits() -> Json:
+    limits = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), _MANY)
+    return {"thresholds": [{"priority": "DEFAULT", **limits}]}
+
+
+def _ready() -> Json:
+    ready = {"match": {"path": "/ready"}, "route": {"cluster": "admin", "timeout": "2s"}}
+    other = {"match": {"prefix": "/"}, **_says(403, "only /ready is shown here")}
+    return {"name": "ready", "virtual_hosts": [{"name": "ready", "domains": ["*"], "routes": [ready, other]}]}
+
+
+def _says(status: int, text: str) -> Json:
+    return {"direct_response": {"status": status, "body": {"inline_string": text}}}
+
+
+def _as_json() -> Json:
+    """The router's own refusals look like the slots': a JSON object with `error`."""
+    failed = {"op": "GE", "value": {"default_value": 400, "runtime_key": "tidemill.own_replies"}}
+    body = {"json_format": {"error": "%LOCAL_REPLY_BODY%"}}
+    return {"filter": {"status_code_filter": {"comparison": failed}}, "body_format_override": body}
+
+
+def _loopback(port: int) -> Json:
+    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}

@@ -1,0 +1,221 @@
+"""The router: who gets how much traffic, and what every attempt came to."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jobs.errors import ServiceError, UsageError
+from jobs.projects import PROJECTS
+from jobs.rollout import envoy
+from jobs.rollout.statistics import quantile
+from jobs.services import places
+from jobs.services.ports import SLOTS, port
+from jobs.settings import Settings
+from jobs.storage import locked, write_atomically
+
+_CLUSTER = re.compile(r"(?P<project>[a-z0-9_]+)-(?P<slot>blue|green)(?P<fallback>-or-(?:blue|green))?\Z")
+Histogram = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counters:
+    """What a slot's attempts came to since the router started.
+
+    A retried request is an attempt at each slot, so a candidate whose failures the stable slot makes good
+    still shows them here.
+    """
+
+    attempts: int = 0
+    errors: int = 0
+    """Answers of 500 and above, and attempts that ended without an answer."""
+    timeouts: int = 0
+    connect_failures: int = 0
+    latency: Histogram = ()
+    """Upper bound in milliseconds and count: of the requests routed to this slot, their retries included."""
+    healthy: bool = False
+    """Whether the router sends it requests: its health checks pass and it was not ejected."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traffic:
+    """What happened between two observations of a slot."""
+
+    requests: int
+    errors: int
+    latency: Histogram
+
+    @property
+    def error_rate(self) -> float | None:
+        """Errors per request; None without requests."""
+        return self.errors / self.requests if self.requests else None
+
+    def quantile(self, q: float) -> float | None:
+        """Milliseconds within which a share q of the answers came; None without any."""
+        return quantile(self.latency, q)
+
+
+def between(before: Counters, after: Counters) -> Traffic:
+    """The traffic from one observation to a later one; a router that restarted in between counted from zero."""
+    if after.attempts < before.attempts:
+        before = Counters()
+    earlier = dict(before.latency)
+    return Traffic(
+        requests=after.attempts - before.attempts,
+        errors=max(0, after.errors - before.errors),
+        latency=tuple((bound, max(0.0, count - earlier.get(bound, 0.0))) for bound, count in after.latency),
+    )
+
+
+class Router:
+    """Envoy on this machine: a static configuration, and a routes file that is replaced whole."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._folder = settings.home.absolute() / "router"
+        self._routes = self._folder / "routes.json"
+        self._socket = places.sockets_path(settings) / "router-admin.sock"
+
+    def bootstrap(self) -> Path:
+        """The path of the static configuration, written anew; the weights that are in force stay."""
+        places.sockets(self._settings)
+        slots = {
+            project: {slot: port(self._settings, f"serve-{project}-{slot}") for slot in SLOTS} for project in PROJECTS
+        }
+        static = envoy.bootstrap(
+            port=port(self._settings, "router"), ready_port=port(self._settings, "router-admin"),
+            admin_socket=self._socket, routes=self._routes, slots=slots,
+        )  # fmt: skip
+        with locked(self._folder):
+            self._write(self._clusters())
+        path = self._folder / "envoy.json"
+        write_atomically(path, json.dumps(static, indent=1).encode())
+        return path
+
+    def weights(self, project: str) -> dict[str, int]:
+        """Percent of the project's traffic for each slot, as the routes file has it; they sum to 100."""
+        return {_slot(name): weight for name, weight in self._clusters()[_known(project)]}
+
+    def stable(self, project: str) -> str:
+        """The slot that answers for the other when that fails."""
+        return next(_slot(name) for name, _ in self._clusters()[_known(project)] if not _fallback(name))
+
+    def set_weights(self, project: str, weights: Mapping[str, int], stable: str) -> None:
+        """Shares the project's traffic out, from the next request on; what is under way is finished where it is.
+
+        `stable` answers what the other slot fails to. Raises UsageError unless the weights sum to 100.
+        """
+        shares = {slot: weights.get(slot, 0) for slot in SLOTS}
+        if (
+            not set(weights) <= set(SLOTS)
+            or stable not in SLOTS
+            or min(shares.values()) < 0
+            or sum(shares.values()) != 100
+        ):
+            raise UsageError(
+                f"weights {dict(weights)} with stable {stable!r} are not shares of blue and green that sum to 100"
+            )
+        with locked(self._folder):
+            clusters = self._clusters()
+            clusters[_known(project)] = _shares(project, shares, stable)
+            self._write(clusters)
+
+    def observe(self, project: str) -> dict[str, Counters]:
+        """Each slot's attempts so far, by the router's own count; raises ServiceError when it does not answer."""
+        pattern = f"^cluster\\.{_known(project)}-[a-z-]+\\.upstream_rq_time$"
+        found = self._admin("/stats", {"format": "json", "histogram_buckets": "disjoint", "filter": pattern})
+        timed = [histogram for stat in found["stats"] for histogram in stat.get("histograms", ())]
+        clusters = {one["name"]: one for one in self._admin("/clusters", {"format": "json"})["cluster_statuses"]}
+        return {
+            slot: _counters(clusters[envoy.direct(project, slot)], _latency(timed, project, slot)) for slot in SLOTS
+        }
+
+    def _clusters(self) -> dict[str, list[tuple[str, int]]]:
+        """What the routes file says; a project it does not know has all its traffic at blue."""
+        known = {project: _shares(project, {"blue": 100, "green": 0}, "blue") for project in PROJECTS}
+        try:
+            found = json.loads(self._routes.read_bytes())
+        except FileNotFoundError:
+            return known
+        for route in found["resources"][0]["virtual_hosts"][0]["routes"]:
+            if route.get("name") in known:
+                clusters = route["route"]["weighted_clusters"]["clusters"]
+                known[route["name"]] = [(cluster["name"], cluster["weight"]) for cluster in clusters]
+        return known
+
+    def _write(self, clusters: Mapping[str, list[tuple[str, int]]]) -> None:
+        text = json.dumps(envoy.routes(clusters, datetime.now(UTC).isoformat()), indent=1)
+        write_atomically(self._routes, text.encode())
+
+    def _admin(self, path: str, parameters: Mapping[str, str]) -> Any:
+        import httpx
+
+        try:
+            with httpx.Client(transport=httpx.HTTPTransport(uds=str(self._socket)), timeout=5) as client:
+                answer = client.get(f"http://router{path}", params=parameters)
+                answer.raise_for_status()
+                return answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise ServiceError(
+                f"the router does not answer on {self._socket}: {error}; see `tidemill status`"
+            ) from error
+
+
+def _shares(project: str, weights: Mapping[str, int], stable: str) -> list[tuple[str, int]]:
+    return [
+        (envoy.direct(project, slot) if slot == stable else envoy.with_fallback(project, slot, stable), weights[slot])
+        for slot in SLOTS
+    ]
+
+
+def _slot(cluster: str) -> str:
+    return _parsed(cluster)["slot"]
+
+
+def _fallback(cluster: str) -> bool:
+    return _parsed(cluster)["fallback"] is not None
+
+
+def _parsed(cluster: str) -> re.Match[str]:
+    match = _CLUSTER.match(cluster)
+    if match is None:
+        raise ServiceError(f"the routes file names {cluster!r}, which is no slot; remove it and run `tidemill up`")
+    return match
+
+
+def _known(project: str) -> str:
+    if project not in PROJECTS:
+        raise UsageError(f"no project {project!r} is routed; there are: {', '.join(PROJECTS)}")
+    return project
+
+
+def _counters(cluster: Mapping[str, Any], latency: Histogram) -> Counters:
+    host = cluster["host_statuses"][0]
+    values = {stat["name"]: int(stat.get("value", 0)) for stat in host["stats"]}
+    failing = [name for name, value in host["health_status"].items() if name.startswith("failed_") and value]
+    return Counters(
+        attempts=values["rq_success"] + values["rq_error"],
+        errors=values["rq_error"],
+        timeouts=values["rq_timeout"],
+        connect_failures=values["cx_connect_fail"],
+        latency=latency,
+        healthy=not failing,
+    )
+
+
+def _latency(histograms: list[dict[str, Any]], project: str, slot: str) -> Histogram:
+    """The slot's times as stable and as candidate together: each role is another cluster, and only one is in use."""
+    others = [envoy.with_fallback(project, slot, other) for other in SLOTS if other != slot]
+    names = {f"cluster.{name}.upstream_rq_time" for name in (envoy.direct(project, slot), *others)}
+    counts: Counter[float] = Counter()
+    for histogram in histograms:
+        if histogram["name"] in names:
+            for bucket in histogram["buckets"]:
+                counts[float(bucket["upper_bound"])] += bucket["cumulative"]
+    return tuple(sorted(counts.items()))
