@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -39,10 +40,10 @@ def up() -> Result:
         settings = Settings.load()
         postgres.prepare(settings)
         wanted = programs(settings)
-        states = supervisor.states(settings) or {}
-        running = {name for name, state in states.items() if state == "RUNNING"}
+        running = _running(settings)
         _check_ports(settings, [program for program in wanted if program.name not in running])
         supervisor.start(settings, wanted)
+        running &= _running(settings)  # those whose configuration changed were stopped
         seconds = _bring_up(settings, wanted)
     taken = round(time.monotonic() - began, 1)
     started = [name for name in seconds if name not in running]
@@ -71,6 +72,8 @@ def down() -> Result:
         ended = processes.end(settings)
         survivors = [process.pid for process in processes.ours(settings)]
         taken_ports = {} if survivors else processes.holders(_our_ports(settings))
+        if not survivors:
+            shutil.rmtree(places.sockets_path(settings), ignore_errors=True)
     if survivors:
         raise ServiceError(
             f"these processes would not end: {survivors}; they belong to another user or hang in the kernel"
@@ -157,6 +160,10 @@ def _stop_supervised(settings: Settings) -> int:
     rpc.shutdown()
     _wait_until(lambda: not Path(f"/proc/{pid}").exists(), 15)
     return len(running)
+
+
+def _running(settings: Settings) -> set[str]:
+    return {name for name, state in (supervisor.states(settings) or {}).items() if state == "RUNNING"}
 
 
 def _moving(settings: Settings, names: list[str]) -> bool:

@@ -1,0 +1,87 @@
+# Everything a person types. Environments live in .venv, state in var; `make clean` removes the second.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+export TIDEMILL_HOME ?= $(CURDIR)/var
+export UV_PYTHON_DOWNLOADS := never
+
+UV := .venv/tools/bin/uv
+RUNNING := orchestrate jobs serve
+ALL := $(RUNNING) test dev
+ready = $(1:%=.venv/%/.ready)
+CODE := jobs dags bentos demo tests requirements
+
+.PHONY: help demo test test-fast test-services up down clean lint format environments lock
+
+help:  ## Say what there is to make
+	@grep -hE '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*##/\t/' | awk -F'\t' '{printf "  make %-14s%s\n", $$1, $$2}'
+
+demo: .began  ## Set everything up, run the whole loop, print what happened
+	@$(MAKE) .running
+	@mkdir -p "$(TIDEMILL_HOME)/demo"
+	@$(PYTHON) requirements/installed.py $$(($$(date +%s) - $$(cat .venv/began))) $(RUNNING) > "$(TIDEMILL_HOME)/demo/environments.json"
+	@.venv/jobs/bin/python -m demo
+
+test: environments lint test-fast test-services  ## Set everything up, run every check and test
+
+test-fast: $(call ready,$(ALL))
+	.venv/test/bin/python -m pytest -q -m "not services"
+
+test-services: $(call ready,$(ALL))
+	.venv/test/bin/python -m pytest -q -m services
+
+up: .running  ## Start every service, without the demo's data
+	@.venv/jobs/bin/tidemill up
+
+down:  ## Stop every service, and leave no process behind
+	@if [ -x .venv/jobs/bin/tidemill ]; then .venv/jobs/bin/tidemill down; else echo "nothing runs: there are no environments yet"; fi
+
+clean: down  ## Stop every service and remove all state; environments stay
+	@[ "$(TIDEMILL_HOME)" = "$(CURDIR)/var" ] || [ ! -e "$(TIDEMILL_HOME)" ] || [ -e "$(TIDEMILL_HOME)/credentials.json" ] \
+		|| { echo "$(TIDEMILL_HOME) does not look like a home of Tidemill; nothing was removed"; exit 1; }
+	@rm -rf "$(TIDEMILL_HOME)" && echo "removed $(TIDEMILL_HOME)"
+
+lint: $(call ready,test dev)  ## Check style, types and SQL
+	.venv/dev/bin/ruff check $(CODE)
+	.venv/dev/bin/ruff format --check $(CODE)
+	.venv/dev/bin/mypy --python-executable .venv/test/bin/python
+	.venv/dev/bin/sqlfluff lint --nofail-on-empty -q dbt/models
+
+format: $(call ready,dev)  ## Rewrite the code in the one style
+	.venv/dev/bin/ruff check --fix $(CODE)
+	.venv/dev/bin/ruff format $(CODE)
+
+environments: $(call ready,$(ALL))  ## Make or refresh every environment from its pins
+
+lock: .venv/tools/.ready  ## Resolve the pins of every environment anew
+	@for group in orchestrate jobs serve dev; do echo "requirements/$$group.txt"; $(COMPILE) --group $$group -o requirements/$$group.txt; done
+	@echo requirements/test.txt; $(COMPILE) --group jobs --group test -c requirements/jobs.txt -o requirements/test.txt
+	@echo requirements/uv.txt; $(COMPILE) --group tools -o requirements/uv.txt
+
+# No index address and no path of this machine goes into a pin file.
+COMPILE = $(UV) pip compile -q --python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+.PHONY: .began .running
+.began:
+	@mkdir -p .venv && date +%s > .venv/began
+
+.running: $(call ready,$(RUNNING))
+
+.venv/tools/.ready: requirements/uv.txt requirements/get_uv.py
+	@[ -n "$(PYTHON)" ] && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Tidemill needs Python 3.11 or newer as python3: apt-get install python3"; exit 1; }
+	@$(PYTHON) requirements/get_uv.py .venv/tools
+	@touch $@
+
+# `jobs` and `test` have the package itself, installed in place, and with it the `tidemill` command.
+.venv/%/.ready: requirements/%.txt .venv/tools/.ready
+	@echo "environment $*"
+	@[ -x .venv/$*/bin/python ] || $(UV) venv -q -p $(PYTHON) .venv/$*
+	@$(UV) pip sync -q --require-hashes -p .venv/$*/bin/python requirements/$*.txt
+	@case $* in jobs|test) $(UV) pip install -q --no-deps -p .venv/$*/bin/python -e . ;; esac
+	@touch $@
