@@ -14,10 +14,10 @@ from typing import Any, Literal, Self
 
 from jobs.errors import TidemillError
 from jobs.rollout.verdict import Action, Verdict, summary, weights
+from jobs.services.ports import SLOTS
 from jobs.spec import Canary
 
 State = Literal["starting", "started", "walking", "promoted", "rolling_back", "rolled_back", "aborted"]
-SLOTS = ("blue", "green")
 UNDER_WAY = ("starting", "started", "walking", "rolling_back")
 
 

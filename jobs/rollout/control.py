@@ -1,0 +1,272 @@
+"""Carries a rollout out: ledger first, then the router, so that whoever comes next can finish the sentence.
+
+Every entry puts the router's weights to what the ledger's document says, before anything else is decided.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from jobs.errors import MissingBatchError, NothingToDo, StaleEpochError, TidemillError
+from jobs.lake import Lake
+from jobs.release.ledger import Champion, Ledger
+from jobs.rollout import candidate, machine
+from jobs.rollout.machine import Rollout, State
+from jobs.rollout.measure import Counts, count, kept, observed, recalled
+from jobs.rollout.router import Router
+from jobs.rollout.slots import Slots
+from jobs.rollout.verdict import Action, Observed, Verdict, decide, decide_first
+from jobs.services.ports import SLOTS
+from jobs.settings import Settings
+from jobs.spec import Project
+from jobs.storage import MANIFEST, locked, pause
+
+
+class Controller:
+    """The rollouts of one project on this installation."""
+
+    def __init__(self, project: Project, settings: Settings, ledger: Ledger) -> None:
+        self.project, self.ledger = project, ledger
+        self.lake, self.slots, self.router = Lake(settings.lake_uri), Slots(settings), Router(settings)
+        self._settings = settings
+
+    def present(self) -> tuple[int, Rollout] | None:
+        """The ledger's document and its version, or None before the first rollout."""
+        found = self.ledger.rollout(self.project.name)
+        return (found[0], Rollout.load(found[1])) if found else None
+
+    def start(self, release: str | None, rehearse: str | None) -> Rollout:
+        """The rollout with its release loaded and checked in the idle slot, or rolled back because it was not.
+
+        Raises NothingToDo without a release to start, and TidemillError while another one is under way.
+        """
+        with self._alone():
+            version, rollout = self._begun(release, rehearse)
+            self._enforce(rollout)
+        if rollout.state != "starting":
+            return rollout
+        checks, process = candidate.examine(self.slots, self.lake, self.project.name, rollout)
+        with self._alone():
+            now = self.present()
+            if now is None or now[0] != version:  # somebody else started or aborted it meanwhile
+                return now[1] if now else rollout
+            failed = next((check for check in checks if not check.passed), None)
+            action, reason = (
+                (Action.ROLL_BACK, failed.detail) if failed else (Action.ADVANCE, "ready, and scores as stored")
+            )
+            verdict = Verdict(action=action, reason=f"at the start: {reason}", checks=tuple(checks))
+            rollout = machine.judged(replace(rollout, state="started", process=process), verdict, _now())
+            rollout = replace(rollout, advanced=False)
+            return self._finished(self._save(version, rollout), rollout)
+
+    def step(self, percent: int) -> tuple[Rollout, Verdict | None]:
+        """The rollout after a look at a step, and the verdict; None where that step was decided before."""
+        with self._alone():
+            version, rollout = self._resumed()
+            if rollout.state == "starting":
+                raise TidemillError(
+                    f"release {rollout.release} is not ready; `tidemill rollout start` has to end first"
+                )
+            if not rollout.under_way or percent < rollout.percent or (percent == rollout.percent and rollout.advanced):
+                return rollout, None
+            entered = machine.enter(rollout, percent, self.project.canary)
+            if entered != rollout:
+                version = self._save(version, entered)
+            pause("rollout-entered")
+            self._enforce(entered)
+            pause("rollout-weights")
+            counted = count(self.router, self.project.name)
+            if entered.step_started_at is None or entered.baseline is None:
+                began = entered.step_started_at or _now()
+                entered = replace(entered, step_started_at=began, baseline=counted)
+                version = self._save(version, entered)
+            mine, stable = self._observed(entered, counted)
+            verdict = self._verdict(entered, mine, stable)
+            after = machine.judged(entered, verdict, _now())
+            if verdict.action is Action.ADVANCE and stable is not None and percent < 100:
+                after = replace(after, compared_with=kept(stable))
+            version = self._save(version, after)
+            pause("rollout-judged")
+            return self._finished(version, after), verdict
+
+    def promote(self) -> Rollout:
+        """The rollout with its release champion; a rehearsal, or a release somebody overtook, is rolled back instead.
+
+        Raises TidemillError unless the release has passed the step at 100 %.
+        """
+        with self._alone():
+            version, rollout = self._resumed()
+            if not rollout.under_way:
+                return rollout
+            machine.refuse_early(rollout)
+            if rollout.rehearse:
+                rollout = machine.ended(
+                    rollout, "rolled_back", f"rehearsal ended ({rollout.rehearse}) without a rollback"
+                )
+                return self._finished(self._save(version, rollout), rollout)
+            try:
+                champion = self._crowned(rollout)
+            except StaleEpochError as error:
+                rollout = machine.ended(rollout, "rolled_back", str(error))
+                return self._finished(self._save(version, rollout), rollout)
+            pause("rollout-promoted")
+            folder = self.lake.release(self.project.name, rollout.release)
+            self.slots.assign(
+                self.project.name, rollout.slot, rollout.release, rollout.digest, champion.epoch, folder
+            )  # fmt: skip
+            rollout = replace(rollout, state="promoted", epoch=champion.epoch, reason="promoted")
+            self._save(version, rollout)
+            self._enforce(rollout)
+            self._record(rollout, "PROMOTE")
+            return rollout
+
+    def abort(self, reason: str) -> tuple[Rollout, bool]:
+        """The rollout aborted and all traffic with the champion, and whether this call did it."""
+        with self._alone():
+            version, rollout = self._resumed()
+            if not rollout.under_way:
+                return rollout, False
+            rollout = machine.ended(rollout, "aborted", reason)
+            return self._finished(self._save(version, rollout), rollout), True
+
+    def _begun(self, release: str | None, rehearse: str | None) -> tuple[int, Rollout]:
+        found = self.present()
+        if found and found[1].state == "rolling_back":
+            self._finished(*found)
+            found = self.present()
+        under_way = found[1] if found and found[1].under_way else None
+        champion = self.ledger.champion(self.project.name)
+        name, digest = self._wanted(release, rehearse, champion, under_way)
+        if found and under_way:
+            machine.refuse_second(under_way, name, rehearse)
+            return found
+        stable = self._stable(champion)
+        rollout = Rollout(
+            release=name,
+            digest=digest,
+            epoch_seen=champion.epoch if champion else 0,
+            slot=next(slot for slot in SLOTS if slot != stable),
+            stable_slot=stable,
+            rehearse=rehearse,
+            started_at=_now(),
+        )
+        return self._save(found[0] if found else 0, rollout), rollout
+
+    def _wanted(
+        self, release: str | None, rehearse: str | None, champion: Champion | None, under_way: Rollout | None
+    ) -> tuple[str, str]:
+        challenger = self.ledger.challenger(self.project.name)
+        known = {one.release: one.digest for one in (champion, challenger) if one}
+        if release is None and challenger:
+            release = challenger.release
+        elif release is None and under_way:
+            release = under_way.release
+        elif release is None and rehearse and champion:
+            release = champion.release
+        if release is None:
+            raise NothingToDo(
+                f"project {self.project.name!r} has no challenger to roll out; `tidemill register` makes one"
+            )
+        if champion and release == champion.release and not rehearse:
+            raise NothingToDo(f"release {release} is the champion already")
+        manifest = self.lake.release(self.project.name, release) / MANIFEST
+        if release not in known and not manifest.is_file():
+            raise MissingBatchError(f"no release {release[:80]!r} at {manifest.parent}; `tidemill register` writes one")
+        return release, known.get(release) or hashlib.sha256(manifest.read_bytes()).hexdigest()
+
+    def _stable(self, champion: Champion | None) -> str | None:
+        """The slot that serves the champion, None without one; a champion that no slot serves is loaded first."""
+        if champion is None:
+            return None
+        name, shares = self.project.name, self.router.weights(self.project.name)
+        told = {slot: self.slots.assignment(name, slot) for slot in SLOTS}
+        serving = [slot for slot, one in told.items() if one and one.digest == champion.digest and not one.rehearse]
+        if serving:
+            return max(serving, key=lambda slot: shares.get(slot, 0))
+        slot = SLOTS[0]
+        folder = self.lake.release(name, champion.release)
+        self.slots.assign(name, slot, champion.release, champion.digest, champion.epoch, folder)
+        self.slots.restart(name, slot)
+        self.slots.wait_ready(name, slot, champion.release, candidate.READY_SECONDS)
+        return slot
+
+    def _observed(self, rollout: Rollout, counted: Counts | None) -> tuple[Observed, Observed | None]:
+        ready, restarts = candidate.alive(self.slots, self.project.name, rollout)
+        mine = replace(observed(rollout.baseline, counted, rollout.slot), ready=ready, restarts=restarts)
+        if rollout.stable_slot is None:
+            return mine, None
+        if rollout.percent == 100:
+            return mine, recalled(rollout.compared_with) if rollout.compared_with else None
+        return mine, observed(rollout.baseline, counted, rollout.stable_slot)
+
+    def _verdict(self, rollout: Rollout, mine: Observed, stable: Observed | None) -> Verdict:
+        if rollout.first:
+            return decide_first(mine)
+        began = datetime.fromisoformat(str(rollout.step_started_at))
+        waited = (datetime.now(UTC) - began).total_seconds()
+        return decide(rollout.percent, mine, stable, waited, self.project.canary)
+
+    def _crowned(self, rollout: Rollout) -> Champion:
+        champion = self.ledger.champion(self.project.name)
+        mine = (rollout.epoch_seen + 1, rollout.release, rollout.digest)
+        if champion and (champion.epoch, champion.release, champion.digest) == mine:
+            return champion  # an attempt before this one was killed right after it won
+        return self.ledger.promote(self.project.name, rollout.epoch_seen, rollout.release, rollout.digest)
+
+    def _finished(self, version: int, rollout: Rollout) -> Rollout:
+        """The rollout as it is, or, when it is on its way back, ended: weights first, then the ledger."""
+        if rollout.state != "rolling_back":
+            return rollout
+        self._enforce(rollout)
+        pause("rollout-back")
+        if rollout.first:  # nobody else can take the traffic: better no answer than this one's
+            self.slots.clear(self.project.name, rollout.slot)
+            self.slots.restart(self.project.name, rollout.slot)
+        if not rollout.rehearse:
+            self.ledger.clear_challenger(self.project.name, rollout.release)
+        how: State = rollout.ending or "rolled_back"
+        rollout = replace(rollout, state=how)
+        self._record(rollout, "ROLL_BACK" if how == "rolled_back" else "ABORT")
+        self._save(version, rollout)
+        return rollout
+
+    def _resumed(self) -> tuple[int, Rollout]:
+        """The present rollout with what was interrupted finished and its weights in force."""
+        found = self.present()
+        if found is None:
+            raise TidemillError(
+                f"project {self.project.name!r} has had no rollout; begin with `tidemill rollout start`"
+            )
+        if found[1].state == "rolling_back":
+            self._finished(*found)
+            found = self.present() or found
+        elif found[1].under_way or found[1].state == "promoted":
+            self._enforce(found[1])
+        return found
+
+    def _enforce(self, rollout: Rollout) -> None:
+        wanted = machine.traffic(rollout)
+        if wanted is not None and self.router.weights(self.project.name) != wanted:
+            stable = rollout.slot if rollout.first or rollout.state == "promoted" else rollout.stable_slot
+            self.router.set_weights(self.project.name, wanted, stable=str(stable))
+
+    def _save(self, version: int, rollout: Rollout) -> int:
+        return self.ledger.save_rollout(self.project.name, version, rollout.document())
+
+    def _record(self, rollout: Rollout, verdict: str) -> None:
+        facts = {"reason": rollout.reason, "percent": rollout.percent, "rehearse": rollout.rehearse,
+                 "epoch": rollout.epoch, "verdicts": list(rollout.verdicts)}  # fmt: skip
+        self.ledger.record_verdict(self.project.name, "rollout", rollout.release, verdict, facts)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with locked(self._settings.home / "rollout" / self.project.name):
+            yield
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()

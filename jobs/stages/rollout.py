@@ -1,0 +1,146 @@
+"""rollout: walk a release from no traffic to all of it, or back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jobs.errors import NothingToDo, UsageError
+from jobs.release.ledger import Ledger
+from jobs.release.registry import set_aliases
+from jobs.result import Result
+from jobs.rollout.control import Controller
+from jobs.rollout.machine import Rollout, traffic
+from jobs.rollout.verdict import Action, Verdict
+from jobs.settings import Settings
+from jobs.spec import Project
+
+
+def run(
+    project: Project,
+    settings: Settings,
+    *,
+    action: str,
+    release: str | None = None,
+    rehearse: str | None = None,
+    percent: int = 0,
+    reason: str = "by hand",
+) -> Result:
+    """What start, step, promote, abort or status came to: exit 0 done, 1 rolled back, 99 hold or nothing to do."""
+    if rehearse not in (None, "slow", "errors"):
+        raise UsageError(f"rehearse {rehearse[:80]!r} is not slow or errors")
+    with Ledger(settings.need("database_url")) as ledger:
+        controller = Controller(project, settings, ledger)
+        try:
+            match action:
+                case "start":
+                    result = _started(controller.start(release, rehearse))
+                case "step":
+                    result = _stepped(*controller.step(percent))
+                case "promote":
+                    result = _promoted(controller.promote())
+                case "abort":
+                    result = _aborted(*controller.abort(reason))
+                case "status":
+                    result = _status(controller)
+                case _:
+                    raise UsageError(f"rollout has no action {action!r}")
+        except NothingToDo as nothing:
+            return Result(line=f"rollout: {nothing}", facts={"state": None, "reason": str(nothing)}, exit_code=99)
+        if action in ("promote", "abort", "step") and result.facts.get("verdict") != Action.HOLD.value:
+            _project_aliases(settings, project, ledger, result)
+    return result
+
+
+def _started(rollout: Rollout) -> Result:
+    if not rollout.under_way:
+        return _back(rollout)
+    of = f", rehearsing {rollout.rehearse}" if rollout.rehearse else ""
+    line = f"rollout: release {rollout.release} is ready in slot {rollout.slot}{of}, {_share(rollout)}"
+    return Result(line=line, facts=_facts(rollout))
+
+
+def _stepped(rollout: Rollout, verdict: Verdict | None) -> Result:
+    if rollout.state in ("rolled_back", "aborted"):
+        return _back(rollout)
+    if verdict is None:
+        line = f"rollout: nothing to decide, release {rollout.release} is {rollout.state}, {_share(rollout)}"
+        return Result(line=line, facts={**_facts(rollout), "verdict": Action.ADVANCE.value, "wait_seconds": 0})
+    facts = {**_facts(rollout), "verdict": verdict.action.value, "reason": verdict.reason,
+             "wait_seconds": verdict.wait_seconds}  # fmt: skip
+    wait = f"; ask again in {verdict.wait_seconds} s" if verdict.action is Action.HOLD else ""
+    line = f"rollout: {verdict.action.value} {rollout.release} {verdict.reason}{wait}"
+    return Result(line=line, facts=facts, exit_code=99 if verdict.action is Action.HOLD else 0)
+
+
+def _promoted(rollout: Rollout) -> Result:
+    if rollout.state != "promoted":
+        return _back(rollout)
+    stable = f"; {rollout.stable_slot} stands by" if rollout.stable_slot else ""
+    line = f"rollout: release {rollout.release} is champion in epoch {rollout.epoch}, in slot {rollout.slot}{stable}"
+    return Result(line=line, facts=_facts(rollout))
+
+
+def _aborted(rollout: Rollout, now: bool) -> Result:
+    if not now:
+        line = f"rollout: nothing to abort, release {rollout.release} is {rollout.state}"
+        return Result(line=line, facts=_facts(rollout))
+    to = f"slot {rollout.stable_slot}" if rollout.stable_slot else "nobody: there was no champion"
+    line = f"rollout: aborted release {rollout.release} ({rollout.reason}); all traffic is with {to}"
+    return Result(line=line, facts=_facts(rollout))
+
+
+def _back(rollout: Rollout) -> Result:
+    """The finding that a release is not on its way any more; what follows must stop."""
+    said = rollout.state.replace("_", " ")
+    to = f"slot {rollout.stable_slot}" if rollout.stable_slot else "nobody"
+    line = f"rollout: {said} release {rollout.release}: {rollout.reason}; traffic is with {to}"
+    return Result(line=line, facts={**_facts(rollout), "verdict": Action.ROLL_BACK.value}, exit_code=1)
+
+
+def _status(controller: Controller) -> Result:
+    found = controller.present()
+    champion = controller.ledger.champion(controller.project.name)
+    challenger = controller.ledger.challenger(controller.project.name)
+    facts: dict[str, Any] = {
+        "state": None,
+        "champion": {"release": champion.release, "epoch": champion.epoch} if champion else None,
+        "challenger": challenger.release if challenger else None,
+        "weights": controller.router.weights(controller.project.name),
+    }
+    if found is None:
+        return Result(line="rollout: none yet", facts=facts)
+    rollout = found[1]
+    walked = ", ".join(f"{one['percent']} % {one['verdict']}" for one in rollout.verdicts)
+    line = f"rollout: release {rollout.release} {rollout.state.replace('_', ' ')}, {_share(rollout)} ({walked or 'no verdict yet'})"
+    return Result(line=line, facts={**facts, **_facts(rollout), "verdicts": list(rollout.verdicts)})
+
+
+def _facts(rollout: Rollout) -> dict[str, Any]:
+    return {
+        "state": rollout.state,
+        "release": rollout.release,
+        "digest": rollout.digest,
+        "slot": rollout.slot,
+        "stable_slot": rollout.stable_slot,
+        "percent": rollout.percent,
+        "rehearse": rollout.rehearse,
+        "epoch": rollout.epoch,
+        "epoch_seen": rollout.epoch_seen,
+        "reason": rollout.reason,
+        "started_at": rollout.started_at,
+    }
+
+
+def _share(rollout: Rollout) -> str:
+    shares = traffic(rollout)
+    return f"{shares[rollout.slot]} % of the traffic" if shares else "no traffic yet"
+
+
+def _project_aliases(settings: Settings, project: Project, ledger: Ledger, result: Result) -> None:
+    """Shows the ledger's champion and challenger in MLflow, when what changed may have changed them."""
+    if result.facts.get("state") not in ("promoted", "rolled_back", "aborted") or result.facts.get("rehearse"):
+        return
+    champion, challenger = ledger.champion(project.name), ledger.challenger(project.name)
+    set_aliases(
+        settings, project.name, champion.release if champion else None, challenger.release if challenger else None
+    )

@@ -1,0 +1,206 @@
+"""A router and two slots under a supervisor of their own, and a ledger: what a rollout moves."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from jobs.lake import Lake
+from jobs.projects.fraud.spec import FRAUD
+from jobs.release.bundle import Bundle
+from jobs.release.ledger import Ledger
+from jobs.rollout.router import Router
+from jobs.rollout.slots import Slots
+from jobs.services import places, programs, supervisor
+from jobs.services.ports import SLOTS, offsets, url
+from jobs.settings import ROOT, Settings
+from tests.releases import release
+
+KEY = "test-key-of-the-rollout"
+PAYMENT = {"terminal_id": "t-1", "amount_cents": 1_250, "event_time": "2026-02-01T12:00:00Z"}
+
+
+@dataclass
+class Installation:
+    """Services of one home; `cli` is what a person or the orchestrator would run against them."""
+
+    settings: Settings
+    scratch: Path
+    made: int = 0
+
+    @property
+    def lake(self) -> Lake:
+        return Lake(self.settings.lake_uri)
+
+    @property
+    def weights(self) -> dict[str, int]:
+        return Router(self.settings).weights(FRAUD.name)
+
+    @property
+    def slots(self) -> Slots:
+        return Slots(self.settings)
+
+    def ledger(self) -> Ledger:
+        return Ledger(self.settings.need("database_url"))
+
+    def challenger(self) -> Bundle:
+        """Another release, registered."""
+        self.made += 1
+        bundle = release(self.lake, FRAUD, self.scratch / f"bundle-{self.made}", seed=self.made)
+        with self.ledger() as ledger:
+            ledger.set_challenger(FRAUD.name, bundle.release, bundle.digest, "test")
+        return bundle
+
+    def reset(self) -> None:
+        """A new ledger database, so that no test depends on another's champion; slots are told to serve nothing."""
+        import psycopg
+
+        url = self.settings.need("database_url")
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("DROP SCHEMA IF EXISTS tidemill CASCADE")
+        for slot in SLOTS:
+            self.slots.clear(FRAUD.name, slot)
+            folder = self.settings.home / "serving" / FRAUD.name
+            (folder / f"{slot}.verified.json").unlink(missing_ok=True)
+        Router(self.settings).set_weights(FRAUD.name, {"blue": 100, "green": 0}, stable="blue")
+
+    def environment(self, **more: str) -> dict[str, str]:
+        return {**supervisor.environment(self.settings), "PYTHONPATH": str(ROOT), **more}
+
+    def cli(self, *arguments: str, **environment: str) -> tuple[int, dict[str, Any]]:
+        """The exit code and the facts of `tidemill rollout …`."""
+        done = subprocess.run(
+            self.command(*arguments), env=self.environment(**environment), capture_output=True, text=True, check=False
+        )  # fmt: skip
+        assert done.stdout.startswith("{") or done.returncode, done.stderr
+        return done.returncode, json.loads(done.stdout) if done.stdout.startswith("{") else {"error": done.stderr}
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "jobs", "rollout", *arguments, "--project", FRAUD.name, "--json"]
+
+    def walk(self, percent: int, seconds: float = 60) -> tuple[int, dict[str, Any]]:
+        """Asks for a step's verdict until it is no longer HOLD, as the orchestrator does."""
+        deadline = time.monotonic() + seconds
+        while True:
+            code, facts = self.cli("step", "--percent", str(percent))
+            if code != 99 or time.monotonic() > deadline:
+                return code, facts
+            time.sleep(min(float(facts["wait_seconds"]), 3))
+
+    def become_champion(self) -> Bundle:
+        """A first release, walked to champion."""
+        bundle = self.challenger()
+        assert self.cli("start")[0] == 0
+        assert self.walk(100)[0] == 0
+        assert self.cli("promote")[0] == 0
+        return bundle
+
+
+@dataclass
+class Load:
+    """Clients that keep asking, each for an entity of its own, and what they were answered."""
+
+    address: str
+    statuses: dict[int, int] = field(default_factory=dict)
+    releases: dict[str, int] = field(default_factory=dict)
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    def ask(self, number: int) -> None:
+        asked = 0
+        with httpx.Client(base_url=self.address, headers={"authorization": f"Bearer {KEY}"}, timeout=15) as client:
+            while not self._over.is_set():
+                asked += 1
+                customer = f"c-{number}-{asked % 400}"
+                payment = {**PAYMENT, "customer_id": customer, "transaction_id": f"{number}-{asked}"}
+                answer = client.post(f"/{FRAUD.name}/predict", json=payment, headers={"x-entity": customer})
+                self.statuses[answer.status_code] = self.statuses.get(answer.status_code, 0) + 1
+                if answer.status_code == 200:
+                    name = answer.json()["release"]
+                    self.releases[name] = self.releases.get(name, 0) + 1
+                time.sleep(0.004)
+
+
+@contextmanager
+def load(installation: Installation, clients: int = 2) -> Iterator[Load]:
+    """Requests through the router for as long as the block lasts."""
+    made = Load(url(installation.settings, "router"))
+    threads = [threading.Thread(target=made.ask, args=(number,), daemon=True) for number in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield made
+    finally:
+        made._over.set()
+        for thread in threads:
+            thread.join(20)
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator[Installation]:
+    import psycopg
+
+    home = tmp_path_factory.mktemp("rollout")
+    name = f"rollout_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    head, _, query = postgres.partition("?")
+    values = {
+        "home": home,
+        "lake_uri": str(home / "lake"),
+        "online_store_url": f"sqlite:///{home / 'online'}",
+        "port_base": _free_base(),
+        "database_url": f"{head.rpartition('/')[0]}/{name}" + (f"?{query}" if query else ""),
+        "api_key": KEY,
+        "supervisor_socket": None,
+        "mlflow_url": "http://127.0.0.1:1",
+    }
+    settings = Settings(_env_file=None, **values)  # type: ignore[call-arg, arg-type]
+    values["supervisor_socket"] = places.supervisor_socket(settings)
+    text = "".join(f"TIDEMILL_{key.upper()}={value}\n" for key, value in values.items())
+    places.write_private(home / "settings.env", text)
+    settings = settings.model_copy(
+        update={"supervisor_socket": values["supervisor_socket"], "api_key": SecretStr(KEY)}
+    )  # fmt: skip
+    wanted = [programs._router(settings), *programs._slots(settings)]
+    supervisor.start(settings, wanted)
+    rpc = supervisor.rpc(settings)
+    try:
+        for program in wanted:
+            rpc.startProcess(program.name, False)
+        yield Installation(settings=settings, scratch=home / "scratch")
+    finally:
+        rpc.stopAllProcesses()
+        rpc.shutdown()
+
+
+@pytest.fixture
+def installation(running: Installation) -> Installation:
+    running.reset()
+    return running
+
+
+def _free_base() -> int:
+    """A port base whose every port is free now."""
+    for base in range(21_000, 60_000, 100):
+        if all(_free(base + offset) for offset in offsets().values()):
+            return base
+    raise AssertionError("no free ports")
+
+
+def _free(number: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", number)) != 0

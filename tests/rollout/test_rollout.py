@@ -1,0 +1,239 @@
+"""Releases moved through real traffic: a router, two slots, a ledger, and clients that keep asking."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+
+import httpx
+import pytest
+
+from jobs.projects.fraud.spec import FRAUD
+from jobs.services import supervisor
+from jobs.services.ports import url
+from jobs.storage import MANIFEST
+from tests.rollout.conftest import Installation, load
+
+pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
+
+
+def champion(installation: Installation) -> tuple[int, str] | None:
+    with installation.ledger() as ledger:
+        found = ledger.champion(FRAUD.name)
+    return (found.epoch, found.release) if found else None
+
+
+def test_a_first_release_then_a_better_one_walk_to_champion_and_no_request_is_lost(installation: Installation) -> None:
+    code, facts = installation.cli("start")
+    assert (code, "no challenger" in facts["reason"]) == (99, True)
+    assert installation.cli("step", "--percent", "5")[0] == 1
+
+    first = installation.challenger()
+    code, facts = installation.cli("start")
+    assert (code, facts["state"], facts["slot"], facts["stable_slot"]) == (0, "started", "blue", None)
+    assert installation.cli("start")[1]["started_at"] == facts["started_at"], "a second start is the same rollout"
+    assert installation.cli("promote")[0] == 1
+    for percent in FRAUD.canary.steps:
+        assert installation.cli("step", "--percent", str(percent))[0] == 0
+    code, facts = installation.cli("promote")
+    assert (code, facts["state"], facts["epoch"]) == (0, "promoted", 1)
+    assert installation.cli("promote")[1] == facts
+    assert champion(installation) == (1, first.release)
+    assert installation.cli("start")[0] == 99
+
+    second = installation.challenger()
+    with load(installation) as traffic:
+        code, facts = installation.cli("start")
+        assert (code, facts["slot"], facts["stable_slot"]) == (0, "green", "blue")
+        assert installation.weights == {"blue": 100, "green": 0}
+        assert installation.cli("step", "--percent", "25")[0] == 1, "a step cannot be skipped"
+        installation.challenger()
+        code, facts = installation.cli("start")
+        assert code == 1
+        assert "is being rolled out" in facts["error"]
+        with installation.ledger() as ledger:
+            ledger.set_challenger(FRAUD.name, second.release, second.digest, "test")
+        for percent in FRAUD.canary.steps:
+            code, facts = installation.walk(percent)
+            assert (code, facts["verdict"]) == (0, "ADVANCE"), facts
+            assert installation.weights == {"blue": 100 - percent, "green": percent}
+        assert installation.cli("step", "--percent", "25")[0] == 0, "a step that was passed stays passed"
+        assert installation.weights["green"] == 100
+        code, facts = installation.cli("promote")
+        assert (code, facts["epoch"]) == (0, 2), facts
+    assert set(traffic.statuses) == {200}
+    assert traffic.releases.keys() == {first.release, second.release}
+    assert champion(installation) == (2, second.release)
+    code, facts = installation.cli("status")
+    said = [(one["percent"], one["verdict"]) for one in facts["verdicts"]]
+    assert said == [(0, "ADVANCE"), (5, "ADVANCE"), (25, "ADVANCE"), (50, "ADVANCE"), (100, "ADVANCE")]
+    assert facts["challenger"] is None
+    assert installation.slots.state(FRAUD.name, "blue")["release"] == first.release, "the old one stands by"
+    assert installation.cli("abort")[1]["state"] == "promoted", "what has ended cannot be aborted"
+
+
+@pytest.mark.fault("F56")
+@pytest.mark.parametrize(("kind", "said"), [("errors", "requests failed"), ("slow", "ms beyond chance")])
+def test_a_candidate_that_misbehaves_is_rolled_back_and_clients_see_no_error(
+    installation: Installation, kind: str, said: str
+) -> None:
+    held = installation.become_champion()
+    with load(installation) as traffic:
+        code, facts = installation.cli("start", "--rehearse", kind)
+        assert (code, facts["release"], facts["slot"]) == (0, held.release, "green")
+        code, facts = installation.walk(5, seconds=100)
+        assert (code, facts["verdict"]) == (1, "ROLL_BACK")
+        assert said in facts["reason"]
+        assert installation.weights == {"blue": 100, "green": 0}
+    assert installation.cli("step", "--percent", "25")[0] == 1
+    assert installation.cli("promote")[0] == 1
+    assert set(traffic.statuses) == {200}
+    assert champion(installation) == (1, held.release)
+    assert installation.slots.assignment(FRAUD.name, "green").rehearse == kind  # type: ignore[union-attr]
+
+
+@pytest.mark.fault("F55")
+def test_a_candidate_killed_under_load_is_rolled_back_and_clients_see_no_error(installation: Installation) -> None:
+    held = installation.become_champion()
+    installation.challenger()
+    with load(installation) as traffic:
+        assert installation.cli("start")[0] == 0
+        assert installation.cli("step", "--percent", "5")[0] == 99
+        pid = installation.slots.state(FRAUD.name, "green")["process"]
+        os.kill(pid, signal.SIGKILL)
+        code, facts = installation.walk(5)
+        assert code == 1
+        assert "at 5 %" in facts["reason"]
+        assert "not ready" in facts["reason"] or "restarted" in facts["reason"]
+        assert installation.weights == {"blue": 100, "green": 0}
+    assert set(traffic.statuses) == {200}
+    assert champion(installation) == (1, held.release)
+    with installation.ledger() as ledger:
+        assert ledger.challenger(FRAUD.name) is None
+
+
+@pytest.mark.fault("F57")
+@pytest.mark.parametrize("phase", ["entered", "weights", "judged", "promoted"])
+def test_a_controller_killed_anywhere_is_continued_by_the_next(installation: Installation, phase: str) -> None:
+    installation.become_champion()
+    fresh = installation.challenger()
+    assert installation.cli("start")[0] == 0
+    with load(installation, clients=4):
+        if phase == "promoted":
+            for percent in FRAUD.canary.steps:
+                assert installation.walk(percent)[0] == 0
+        arguments = ("promote",) if phase == "promoted" else ("step", "--percent", "5")
+        killed = _killed_at(installation, f"rollout-{phase}", *arguments)
+        assert killed == -signal.SIGKILL
+        assert sum(installation.weights.values()) == 100
+        if phase == "promoted":
+            assert champion(installation) == (2, fresh.release), "it was killed after it had won"
+            code, facts = installation.cli("promote")
+            assert (code, facts["epoch"]) == (0, 2)
+            assert installation.weights == {"blue": 0, "green": 100}
+        else:
+            code, facts = installation.walk(5)
+            assert (code, facts["verdict"], facts["percent"]) == (0, "ADVANCE", 5)
+            assert installation.weights == {"blue": 95, "green": 5}
+
+
+@pytest.mark.fault("F57")
+def test_a_rollback_killed_half_way_is_finished_by_whoever_comes_next(installation: Installation) -> None:
+    installation.become_champion()
+    installation.challenger()
+    assert installation.cli("start")[0] == 0
+    assert installation.cli("step", "--percent", "5")[0] == 99
+    assert _killed_at(installation, "rollout-back", "abort", "--reason", "test") == -signal.SIGKILL
+    assert installation.weights == {"blue": 100, "green": 0}
+    code, facts = installation.cli("step", "--percent", "5")
+    assert (code, facts["state"], facts["reason"]) == (1, "aborted", "test")
+
+
+@pytest.mark.fault("F54")
+def test_a_router_that_cannot_be_asked_is_no_evidence_and_a_restarted_one_counts_anew(
+    installation: Installation,
+) -> None:
+    installation.become_champion()
+    installation.challenger()
+    assert installation.cli("start")[0] == 0
+    rpc = supervisor.rpc(installation.settings)
+    rpc.stopProcess("router", True)
+    try:
+        code, facts = installation.cli("step", "--percent", "5")
+        assert (code, facts["verdict"]) == (99, "HOLD")
+        assert "no measurement" in facts["reason"]
+    finally:
+        rpc.startProcess("router", True)
+    _answers(installation)
+    with load(installation, clients=4):
+        assert installation.walk(5)[1]["verdict"] == "ADVANCE"
+
+
+def test_abort_gives_everything_back_at_once(installation: Installation) -> None:
+    held = installation.become_champion()
+    installation.challenger()
+    assert installation.cli("start")[0] == 0
+    assert installation.cli("step", "--percent", "5")[0] == 99
+    assert installation.weights == {"blue": 95, "green": 5}
+    began = time.monotonic()
+    code, facts = installation.cli("abort", "--reason", "support calls")
+    assert time.monotonic() - began < 20
+    assert (code, facts["state"], facts["reason"]) == (0, "aborted", "support calls")
+    assert installation.weights == {"blue": 100, "green": 0}
+    assert installation.cli("abort")[0] == 0
+    assert installation.cli("step", "--percent", "5")[0] == 1
+    assert champion(installation) == (1, held.release)
+
+
+def test_a_tampered_release_never_leaves_the_start(installation: Installation) -> None:
+    held = installation.become_champion()
+    bad = installation.challenger()
+    (bad.folder / "model.json").write_text("{}")
+    code, facts = installation.cli("start")
+    assert (code, facts["verdict"]) == (1, "ROLL_BACK")
+    assert "its bytes differ from the manifest" in facts["reason"]
+    assert installation.weights == {"blue": 100, "green": 0}
+    assert champion(installation) == (1, held.release)
+    assert installation.cli("start")[0] == 99, "it is challenger no longer"
+    code, facts = installation.cli("start", "--release", "r-none")
+    assert (code, "no release 'r-none'" in facts["error"]) == (1, True)
+    assert (bad.folder / MANIFEST).exists()
+
+
+def test_two_controllers_at_once_are_one_after_the_other(installation: Installation) -> None:
+    installation.become_champion()
+    installation.challenger()
+    assert installation.cli("start")[0] == 0
+    both = [
+        subprocess.Popen(installation.command("step", "--percent", "5"), env=installation.environment(),
+                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]  # fmt: skip
+    assert [one.wait(60) for one in both] == [99, 99]
+    for one in both:
+        one.communicate()
+    assert installation.weights == {"blue": 95, "green": 5}
+
+
+def _killed_at(installation: Installation, phase: str, *arguments: str) -> int:
+    """The exit code of a command that was killed when it stood at a phase."""
+    process = subprocess.Popen(
+        installation.command(*arguments), env=installation.environment(TIDEMILL_FAULT_PAUSE=phase),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    _, status = os.waitpid(process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status), f"it ended before {phase}"
+    process.kill()
+    return process.wait(20)
+
+
+def _answers(installation: Installation) -> None:
+    for _ in range(100):
+        try:
+            if httpx.get(f"{url(installation.settings, 'router')}/livez", timeout=1).status_code == 200:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.1)
+    raise AssertionError("the router did not come back")
