@@ -104,16 +104,18 @@ class Stage(BaseOperator):
         self.process.send_sigterm()  # type: ignore[no-untyped-call]
 
 
-class RolloutStep(Stage):
-    """Asks for a step's verdict until it is no longer HOLD; between two questions it occupies no worker."""
+class Rollout(Stage):
+    """A stage that may hold: it is asked again after a while, and between two questions occupies no worker."""
 
     def execute(self, context: Any, event: Any = None) -> None:
         """Runs the command, and again when a deferral is over; a rolled-back release is not tried again."""
         code, line = self.start(context, "--json")
         facts = facts_of(line)
-        if code == NOTHING:
-            wait = timedelta(seconds=max(1.0, float(facts.get("wait_seconds") or 5)))
+        if code == NOTHING and facts.get("wait_seconds"):
+            wait = timedelta(seconds=max(1, float(facts["wait_seconds"])))
             self.defer(trigger=TimeDeltaTrigger(wait), method_name="execute")
+        if code == NOTHING:
+            raise AirflowSkipException(f"nothing to do: {facts.get('reason', line)}")
         if code != DONE and facts:
             raise AirflowFailException(f"rolled back: {facts.get('reason', line)}")
         self.fail_unless_done(code)

@@ -183,6 +183,14 @@ def test_a_step_that_broke_is_tried_again(airflow: Airflow) -> None:
     assert set(airflow.finished(ROLLOUT, run).values()) == {"success"}
 
 
+def test_a_rollout_ended_by_hand_skips_what_is_left(airflow: Airflow) -> None:
+    airflow.answers({"rollout step": [(99, json.dumps({"state": None, "reason": "no rollout is under way"}))]})
+    run = airflow.trigger(ROLLOUT, {})
+    states = airflow.finished(ROLLOUT, run)
+    assert states.pop("start") == "success"
+    assert set(states.values()) == {"skipped"}
+
+
 def test_without_a_challenger_everything_is_skipped(airflow: Airflow) -> None:
     airflow.answers({"rollout start": [(99, "no challenger")]})
     run = airflow.trigger(ROLLOUT, {})
