@@ -8,6 +8,8 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 export TIDEMILL_HOME ?= $(CURDIR)/var
 export UV_PYTHON_DOWNLOADS := never
+# Trust whom this machine trusts, as a proxy with a certificate of its own needs.
+export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),true,false)
 
 UV := .venv/tools/bin/uv
 RUNNING := orchestrate jobs serve
