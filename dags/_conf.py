@@ -76,7 +76,7 @@ class Training(Conf):
     ] = False
 
 
-class Rollout(Conf):
+class Release(Conf):
     """Which release goes out, and whether it is only a rehearsal."""
 
     release: Annotated[

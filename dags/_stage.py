@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 from _conf import Conf, read
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
-from airflow.sdk import BaseOperator
+from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 from airflow.sdk.execution_time.context import context_to_airflow_vars
 
@@ -143,20 +143,22 @@ def stage(
     *given: Callable[[Any, Any], Values],
     task_id: str | None = None,
     operator: type[Stage] = Stage,
-    options: Mapping[str, str] | None = None,
-    **rest: Any,
+    outlets: Sequence[Asset] = (),
+    trigger_rule: str = "all_success",
+    **options: str,
 ) -> Stage:
-    """The task that runs `tidemill <command>`, one run of it at a time, with the limits of its stage."""
+    """The task that runs `tidemill <command>` with these options, one at a time, with the limits of its stage."""
     return operator(
         task_id=task_id or command.replace(" ", "_").replace("-", "_"),
         command=command,
         project=project,
         conf=conf,
-        options=options or {},
+        options=options,
         given=given,
         retries=0 if command in FINDINGS else 2,
         retry_delay=timedelta(seconds=10),
         execution_timeout=timedelta(minutes=MINUTES.get(command, 30)),
         max_active_tis_per_dag=1,
-        **rest,
+        outlets=outlets,
+        trigger_rule=trigger_rule,
     )

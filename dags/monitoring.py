@@ -38,7 +38,7 @@ for project in PROJECTS.values():
     ):
         chain(
             features_ready(project),
-            stage("ingest", project, Batch, batch, options={"source": PREDICTIONS.name}),
+            stage("ingest", project, Batch, batch, source=PREDICTIONS.name),
             stage("labels", project, Batch, batch, trigger_rule="none_failed"),
             stage("drift", project, Batch, batch, trigger_rule="none_failed"),
             stage("performance", project, Batch, batch, trigger_rule="none_failed"),

@@ -13,8 +13,7 @@ By hand, the same: `tidemill rollout start`, `rollout step --percent 5` and so o
 each with `--project <project>`; `rollout status` shows every verdict, `rollout abort` ends it at once.
 """
 
-from _conf import Rollout as Choices
-from _conf import params
+from _conf import Release, params
 from _links import release_of, started
 from _stage import Rollout, chosen, stage
 from airflow.sdk import DAG, chain
@@ -30,16 +29,17 @@ for project in PROJECTS.values():
         start_date=started(project),
         catchup=False,
         max_active_runs=1,
-        params=params(Choices),
+        params=params(Release),
         default_args={"owner": project.owner},
         tags=[project.name, "rollout"],
     ):
-        steps = [{"percent": str(percent)} for percent in project.canary.steps]
         chain(
-            stage("rollout start", project, Choices, chosen, task_id="start", operator=Rollout),
+            stage("rollout start", project, Release, chosen, task_id="start", operator=Rollout),
             *(
-                stage("rollout step", project, Choices, task_id=f"step_{x['percent']}", operator=Rollout, options=x)
-                for x in steps
+                stage(
+                    "rollout step", project, Release, task_id=f"step_{percent}", operator=Rollout, percent=str(percent)
+                )
+                for percent in project.canary.steps
             ),
-            stage("rollout promote", project, Choices, task_id="promote", operator=Rollout),
+            stage("rollout promote", project, Release, task_id="promote", operator=Rollout),
         )

@@ -35,7 +35,7 @@ for project in PROJECTS.values():
         chain(
             stage("snapshot", project, Training, run, chosen),
             *(
-                stage("train", project, Training, run, task_id=f"train_{model.name}", options={"model": model.name})
+                stage("train", project, Training, run, task_id=f"train_{model.name}", model=model.name)
                 for model in project.models
             ),
             stage("evaluate", project, Training, run),

@@ -161,7 +161,7 @@ def test_a_step_that_holds_is_asked_again_without_occupying_a_worker(airflow: Ai
     steps = [command.split("--percent ")[1].split()[0] for command in airflow.commands() if " step " in command]
     first, *others = map(str, PROJECT.canary.steps)
     assert steps == [first, first, first, *others]
-    assert airflow.commands()[0] == f"rollout start --project {PROJECT.name} --rehearse slow"
+    assert airflow.commands()[0] == f"rollout start --project {PROJECT.name} --rehearse slow --json"
     resumed = airflow.log(ROLLOUT, run, FIRST_STEP)
     assert resumed.count("12 of 200 requests") == 2
 
