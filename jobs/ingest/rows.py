@@ -92,7 +92,7 @@ def read_day(source: Source, day: date, files: Sequence[LandedFile]) -> Day:
         result.quarantined += len(rows)
         result.reasons.update(row.reason.partition(":")[0] for row in rows)
     result.unresolved = {name: why for name, why in result.unresolved.items() if name not in good}
-    if tables:
+    if any(table.num_rows for table in tables):
         _deduplicate(source, pa.concat_tables(tables), result)
     result.refused = pa.Table.from_pylist(refused, schema=_QUARANTINE)
     return result

@@ -102,6 +102,8 @@ def _result(project: Project, batches: Batches, found: list[dict[str, Any]]) -> 
         more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
         line += f"; refused whole: {refused[0]}{more}; see quarantine, then land a corrected file under the same name"
         return Result(line=line, facts=facts, exit_code=1)
+    if found and not totals["delivered"]:
+        line = f"the deliveries of {project.name} {batches} hold no rows; nothing was published"
     if not found:
         line = f"nothing landed for {project.name} {batches}; deliver files with `tidemill land`"
     return Result(line=line, facts=facts, exit_code=0 if totals["accepted"] else 99)
