@@ -27,7 +27,7 @@ class Lookup:
     def __init__(self, project: Project, settings: Settings, event_time: str) -> None:
         self._views, self._event_time = project.views, event_time
         self._store = OnlineStore.open(settings.online_store_url, project)
-        self._rests_until = 0.0
+        self._rests_until, self._inode = 0.0, -1
 
     def read(self, payload: Mapping[str, NDArray[Any]]) -> Found:
         """The values of each view, which rows' were found, and whether the store could not be asked."""
@@ -43,9 +43,21 @@ class Lookup:
         return values, {view.name: np.zeros(rows, dtype=np.bool_) for view in self._views}, True
 
     def _read(self, payload: Mapping[str, NDArray[Any]]) -> Found:
-        self._store.path.stat()
+        self._follow()
         at, values, found = payload[self._event_time].tolist(), {}, {}
         for view in self._views:
             keys = list(zip(*(payload[key].tolist() for key in view.entity), strict=True))
             values[view.name], found[view.name] = self._store.read(view, keys, at)
         return values, found, False
+
+    def _follow(self) -> None:
+        """Lets go of a file that was removed or replaced: a connection would read the old one for ever."""
+        try:
+            inode = self._store.path.stat().st_ino
+        except OSError:
+            inode = -1
+            raise
+        finally:
+            if inode != self._inode:
+                self._store.close()
+                self._inode = inode

@@ -47,8 +47,8 @@ def bootstrap(
             ],
             "clusters": clusters,
         },
-        # Histograms are merged when they are asked for, so that an observation is of this moment.
-        "stats_flush_on_admin": True,
+        # Histograms are merged this often; merging them when asked would answer with those of the time before.
+        "stats_flush_interval": "0.5s",
         "stats_config": {"histogram_bucket_settings": [{"match": {"prefix": "cluster."}, "buckets": list(BUCKETS)}]},
     }  # fmt: skip
 

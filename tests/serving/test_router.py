@@ -1,0 +1,201 @@
+"""Two slots behind the router: weights, stickiness, retries, and what the router counted."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from jobs.errors import UsageError
+from jobs.release.bundle import Bundle
+from jobs.rollout.router import Counters, Router, between
+from jobs.settings import Settings
+from tests.serving.conftest import Stack, payment, until
+
+
+def test_weights_are_kept_and_must_sum_to_100(settings: Settings) -> None:
+    router = Router(settings)
+    router.bootstrap()
+    assert (router.weights("fraud"), router.stable("fraud")) == ({"blue": 100, "green": 0}, "blue")
+    router.set_weights("fraud", {"blue": 5, "green": 95}, stable="green")
+    router.bootstrap()
+    assert (router.weights("fraud"), router.stable("fraud")) == ({"blue": 5, "green": 95}, "green")
+    router.set_weights("fraud", {"green": 100}, stable="green")
+    for wrong in ({"blue": 50, "green": 49}, {"blue": 101, "green": -1}, {"red": 100}):
+        with pytest.raises(UsageError, match="sum to 100"):
+            router.set_weights("fraud", wrong, stable="blue")
+    assert router.weights("fraud") == {"blue": 0, "green": 100}
+
+
+def test_traffic_is_the_difference_of_two_observations() -> None:
+    before = Counters(attempts=100, errors=5, latency=((5.0, 90), (20.0, 5)))
+    after = Counters(attempts=300, errors=15, latency=((5.0, 280), (20.0, 5)))
+    seen = between(before, after)
+    assert (seen.requests, seen.errors, seen.error_rate) == (200, 10, 0.05)
+    assert seen.latency == ((5.0, 190.0), (20.0, 0.0))
+    assert seen.quantile(0.5) == 2.5
+    restarted = between(after, Counters(attempts=10, errors=1, latency=((5.0, 9),)))
+    assert (restarted.requests, restarted.errors) == (10, 1)
+    assert between(after, after).error_rate is between(after, after).quantile(0.95) is None
+
+
+@pytest.fixture(scope="module")
+def routed(slot: Stack, bundles: dict[str, Bundle]) -> Stack:
+    slot.start_router()
+    return slot
+
+
+@contextmanager
+def candidate(routed: Stack, bundle: Bundle, percent: int, rehearse: str | None = None) -> Iterator[None]:
+    routed.assign("green", bundle, rehearse=rehearse)
+    routed.start("green", bundle.release)
+    until(lambda: routed.router.observe("fraud")["green"].healthy)
+    routed.router.set_weights("fraud", {"blue": 100 - percent, "green": percent}, stable="blue")
+    time.sleep(0.5)
+    try:
+        yield
+    finally:
+        routed.router.set_weights("fraud", {"blue": 100}, stable="blue")
+        if "green" in routed.running:
+            routed.stop("green", signal.SIGKILL)
+
+
+class Load:
+    """Clients that keep asking until told to stop, and what they were answered."""
+
+    def __init__(self, stack: Stack, clients: int = 4) -> None:
+        self._stack, self._stop = stack, threading.Event()
+        self.answers: list[tuple[int, str]] = []
+        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(clients)]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def more(self, count: int) -> None:
+        wanted = len(self.answers) + count
+        until(lambda: len(self.answers) >= wanted, 60)
+
+    def _ask(self, worker: int) -> None:
+        number = worker
+        with self._stack.client("router") as client:
+            while not self._stop.is_set():
+                number += 4
+                try:
+                    answer = client.post("/fraud/predict", json=payment(number))
+                    slot = answer.json().get("slot", "") if answer.status_code == 200 else ""
+                    self.answers.append((answer.status_code, slot))
+                except httpx.HTTPError as error:
+                    self.answers.append((0, repr(error)))
+
+    def failed(self) -> list[tuple[int, str]]:
+        return [answer for answer in self.answers if answer[0] != 200]
+
+
+@pytest.mark.services
+def test_weights_change_under_load_and_no_request_fails(routed: Stack, bundles: dict[str, Bundle]) -> None:
+    with candidate(routed, bundles["xgboost"], 0), Load(routed) as load:
+        for percent in (5, 25, 50, 100, 0, 30):
+            routed.router.set_weights("fraud", {"blue": 100 - percent, "green": percent}, stable="blue")
+            time.sleep(0.3)
+            load.more(150)
+        before, routed_so_far = routed.router.observe("fraud"), len(load.answers)
+        load.more(400)
+        time.sleep(0.2)
+        after = routed.router.observe("fraud")
+        since = Counter(slot for _, slot in load.answers[routed_so_far:])
+    assert load.failed() == []
+    seen = {slot: between(before[slot], after[slot]).requests for slot in before}
+    assert 0.15 < seen["green"] / sum(seen.values()) < 0.45
+    assert 0.15 < since["green"] / sum(since.values()) < 0.45
+
+
+@pytest.mark.services
+def test_an_entity_stays_with_its_slot_and_moves_one_way_only(routed: Stack, bundles: dict[str, Bundle]) -> None:
+    def served(client: httpx.Client) -> dict[int, str]:
+        entities = range(60)
+        return {
+            entity: client.post("/fraud/predict", json=payment(entity), headers={"x-entity": f"c{entity}"}).json()[
+                "slot"
+            ]
+            for entity in entities
+        }
+
+    with candidate(routed, bundles["xgboost"], 30), routed.client("router") as client:
+        few = served(client)
+        assert served(client) == few
+        assert 4 < list(few.values()).count("green") < 35
+        routed.router.set_weights("fraud", {"blue": 40, "green": 60}, stable="blue")
+        time.sleep(0.5)
+        more = served(client)
+    moved_back = [entity for entity in few if few[entity] == "green" and more[entity] == "blue"]
+    assert moved_back == []
+    assert list(more.values()).count("green") > list(few.values()).count("green")
+
+
+@pytest.mark.services
+@pytest.mark.fault("F55")
+def test_a_candidate_killed_under_load_fails_no_request(routed: Stack, bundles: dict[str, Bundle]) -> None:
+    with candidate(routed, bundles["xgboost"], 50), Load(routed) as load:
+        load.more(200)
+        routed.stop("green", signal.SIGKILL)
+        killed_at = len(load.answers)
+        load.more(300)
+        until(lambda: not routed.router.observe("fraud")["green"].healthy)
+    assert load.failed() == []
+    assert {slot for _, slot in load.answers[killed_at + 20 :]} == {"blue"}
+
+
+@pytest.mark.services
+@pytest.mark.fault("F56")
+@pytest.mark.parametrize("kind", ["errors", "slow"])
+def test_a_rehearsed_candidate_shows_in_the_counts_and_not_to_clients(
+    routed: Stack, bundles: dict[str, Bundle], kind: str
+) -> None:
+    before = routed.router.observe("fraud")
+    with candidate(routed, bundles["xgboost"], 50, kind), Load(routed) as load:
+        load.more(300)
+    time.sleep(1.2)  # the router merges its histograms twice a second
+    after = routed.router.observe("fraud")
+    seen: dict[str, Any] = {slot: between(before[slot], after[slot]) for slot in before}
+    assert load.failed() == []
+    assert seen["blue"].errors == 0
+    if kind == "errors":
+        assert seen["green"].error_rate == pytest.approx(0.2, abs=0.08)
+    else:
+        assert seen["green"].error_rate == 0
+        assert seen["green"].quantile(0.5) > 100
+
+
+@pytest.mark.services
+@pytest.mark.fault("F59")
+@pytest.mark.fault("F62")
+def test_the_router_opens_nothing_else(routed: Stack) -> None:
+    client = routed.client("router")
+    assert client.get("/livez").status_code == 200
+    for path in ("/", "/readyz", "/metrics", "/other/predict", "/other/explain", "/fraud/../readyz"):
+        answer = client.get(path)
+        assert answer.status_code == 404, path
+        assert answer.json()["error"]
+    large = client.post("/fraud/predict", content=b" " * 1_100_000)
+    assert (large.status_code, bool(large.json()["error"])) == (413, True)
+    assert client.post("/fraud/predict", json=payment(), headers={"Authorization": "no"}).status_code == 401
+    admin = f"http://127.0.0.1:{routed.settings.port_base + 1}"
+    assert httpx.get(f"{admin}/ready").status_code == 200
+    for path in ("/stats", "/config_dump", "/clusters"):
+        assert httpx.get(f"{admin}{path}").status_code == 403
+    assert httpx.post(f"{admin}/quitquitquit").status_code == 403
+    assert httpx.get(f"{admin}/ready").status_code == 200
