@@ -38,10 +38,10 @@ def up() -> Result:
             processes.end(settings)  # what a killed supervisor left behind
         credentials.write_settings(settings)
         settings = Settings.load()
-        postgres.prepare(settings)
         wanted = programs(settings)
         running = _running(settings)
         _check_ports(settings, [program for program in wanted if program.name not in running])
+        postgres.prepare(settings)
         supervisor.start(settings, wanted)
         running &= _running(settings)  # those whose configuration changed were stopped
         seconds = _bring_up(settings, wanted)

@@ -1,0 +1,101 @@
+"""`tidemill status`: what runs, how far the data has come, and who is champion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from jobs import storage
+from jobs.errors import TidemillError
+from jobs.lake import Lake
+from jobs.projects import PROJECTS, find
+from jobs.result import Result
+from jobs.services import supervisor
+from jobs.services.tables import render
+from jobs.settings import Settings
+from jobs.spec import Project
+
+_ANY = date(2000, 1, 1)
+
+
+def status(project: str | None) -> Result:
+    """Services, newest batch of each zone, champion, challenger and rollout, of one project or all."""
+    settings = Settings.load()
+    chosen = [find(project)] if project else list(PROJECTS.values())
+    services = supervisor.states(settings) or {}
+    facts: dict[str, Any] = {
+        "services": services,
+        "projects": {one.name: _project(one, settings, bool(services)) for one in chosen},
+    }
+    return Result(line="\n\n".join(_pages(facts)), facts=facts)
+
+
+def newest(project: Project, lake: Lake) -> dict[str, str | None]:
+    """The last published batch of each zone, by zone and name; None where there is none."""
+    zones: dict[str, Path] = {}
+    for source in project.sources:
+        zones[f"landing {source.name}"] = lake.landing(project.name, source.name, _ANY)
+        zones[f"raw {source.name}"] = lake.raw(project.name, source.name, _ANY)
+    for table in project.tables:
+        zones[f"clean {table}"] = lake.clean(project.name, table, _ANY)
+    zones["validation"] = lake.validation(project.name, _ANY)
+    for view in project.views:
+        zones[f"features {view.name}"] = lake.features(project.name, view.name, _ANY)
+    zones["spine"] = lake.spine(project.name, _ANY)
+    zones["labels"] = lake.labels(project.name, _ANY)
+    for kind in ("drift", "performance"):
+        zones[kind] = lake.monitoring(project.name, kind, _ANY)
+    return {name: _newest(path.parent, landing=name.startswith("landing")) for name, path in zones.items()}
+
+
+def _newest(folder: Path, *, landing: bool) -> str | None:
+    batches = sorted(folder.glob("batch=*"), reverse=True) if folder.is_dir() else []
+    for batch in batches:
+        if (landing and any(batch.iterdir())) or (not landing and storage.current(batch) is not None):
+            return batch.name.removeprefix("batch=")
+    return None
+
+
+def _project(project: Project, settings: Settings, running: bool) -> dict[str, Any]:
+    return {"newest": newest(project, Lake(settings.lake_uri)), "release": _release(project, settings, running)}
+
+
+def _release(project: Project, settings: Settings, running: bool) -> dict[str, Any]:
+    """What the ledger says, or why it cannot be asked."""
+    if settings.database_url is None or not running:
+        return {"unknown": "the ledger's database does not run; make up starts it"}
+    from jobs.release.ledger import Ledger
+
+    try:
+        with Ledger(settings.need("database_url")) as ledger:
+            champion, challenger = ledger.champion(project.name), ledger.challenger(project.name)
+            rollout = ledger.rollout(project.name)
+    except TidemillError as error:
+        return {"unknown": str(error)}
+    return {
+        "champion": {"release": champion.release, "epoch": champion.epoch, "since": champion.at.isoformat()}
+        if champion
+        else None,
+        "challenger": {"release": challenger.release, "run": challenger.run} if challenger else None,
+        "rollout": rollout[1] if rollout else None,
+    }
+
+
+def _pages(facts: dict[str, Any]) -> Iterator[str]:
+    services = facts["services"]
+    yield render(("service", "state"), services.items()) if services else "no service runs; make up starts them"
+    for name, project in facts["projects"].items():
+        rows = [(zone, batch or "none") for zone, batch in project["newest"].items()]
+        yield render((name, "newest batch"), rows)
+        yield render((name, "release"), [(what, _text(value)) for what, value in project["release"].items()])
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, dict):
+        plain = {key: one for key, one in value.items() if isinstance(one, str | int | float)}
+        return ", ".join(f"{key} {one}" for key, one in plain.items())
+    return str(value)
