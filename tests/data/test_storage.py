@@ -71,7 +71,7 @@ def test_a_writer_that_raises_leaves_nothing(tmp_path: Path) -> None:
 def test_an_altered_manifest_or_file_is_told_and_repaired_by_force(tmp_path: Path) -> None:
     published = put(tmp_path, "one")
     (published.folder / "part-00000.parquet").write_text("two")
-    with pytest.raises(TamperedError, match="part-00000.parquet is missing or altered"):
+    with pytest.raises(TamperedError, match=r"part-00000\.parquet is missing or altered"):
         verify(published)
     put(tmp_path, "one", force=True)
     verify(require(tmp_path, ""))
