@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict, dataclass
+from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from xmlrpc.client import Fault
 
 from jobs.errors import ServiceError, TamperedError, UsageError
 from jobs.services.ports import SLOTS, url
 from jobs.settings import Settings
 from jobs.storage import write_atomically
 
-if TYPE_CHECKING:
-    from xmlrpc.client import ServerProxy
-
 _PAUSE = 0.1
+_UP = ("RUNNING", "STARTING", "BACKOFF")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,13 +82,15 @@ class Slots:
 
     def restart(self, project: str, slot: str) -> None:
         """Restarts the slot's process, which drains first; give it no traffic before. Raises ServiceError."""
+        from jobs.services import supervisor
+
         program = _program(project, slot)
         try:
-            supervisor = self._supervisor()
-            if supervisor.supervisor.getProcessInfo(program)["statename"] in ("RUNNING", "STARTING", "BACKOFF"):  # type: ignore[index, call-overload]
-                supervisor.supervisor.stopProcess(program, True)
-            supervisor.supervisor.startProcess(program, False)
-        except Exception as error:
+            processes = supervisor.rpc(self._settings)
+            if processes.getProcessInfo(program)["statename"] in _UP:
+                processes.stopProcess(program, True)
+            processes.startProcess(program, False)
+        except (OSError, HTTPException, Fault) as error:
             raise ServiceError(f"the supervisor did not restart {program}: {error}; see `tidemill status`") from error
 
     def wait_ready(self, project: str, slot: str, release: str | None, seconds: float) -> dict[str, Any]:
@@ -118,14 +120,6 @@ class Slots:
         except (httpx.HTTPError, ValueError):
             return {}
         return dict(answer)
-
-    def _supervisor(self) -> ServerProxy:
-        from xmlrpc.client import ServerProxy
-
-        from supervisor.xmlrpc import SupervisorTransport
-
-        socket = self._settings.need("supervisor_socket")
-        return ServerProxy("http://127.0.0.1", transport=SupervisorTransport(None, None, f"unix://{socket}"))
 
 
 def _program(project: str, slot: str) -> str:

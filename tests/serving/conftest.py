@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -68,6 +69,7 @@ class Stack:
     def stop_all(self) -> None:
         for name in list(self.running):
             self.stop(name, signal.SIGKILL)
+        shutil.rmtree(places.sockets_path(self.settings), ignore_errors=True)
 
     def client(self, where: str = "blue") -> httpx.Client:
         name = "router" if where == "router" else f"serve-fraud-{where}"
@@ -76,18 +78,21 @@ class Stack:
             headers={"Authorization": f"Bearer {KEY}"}, timeout=20, trust_env=False,
         )  # fmt: skip
 
-    def _start(self, name: str, command: list[str]) -> None:
-        if not Path(command[0]).exists():
-            pytest.skip(f"{command[0]} is missing; run `make environments`")
+    def environment(self) -> dict[str, str]:
+        """What a slot is told; MLflow and the ledger are where nobody answers."""
         values = self.settings
-        environment = {
+        return {
             "PATH": os.environ["PATH"], "HOME": str(values.home), "PYTHONPATH": str(ROOT), "TIDEMILL_API_KEY": KEY,
             "TIDEMILL_HOME": str(values.home), "TIDEMILL_LAKE_URI": values.lake_uri,
             "TIDEMILL_ONLINE_STORE_URL": values.online_store_url, "TIDEMILL_PORT_BASE": str(values.port_base),
             "TIDEMILL_MLFLOW_URL": NOWHERE, "TIDEMILL_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
         }  # fmt: skip
-        log = (values.home / f"{name}.log").open("ab")
-        self.running[name] = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=log)
+
+    def _start(self, name: str, command: list[str]) -> None:
+        if not Path(command[0]).exists():
+            pytest.skip(f"{command[0]} is missing; run `make environments`")
+        log = (self.settings.home / f"{name}.log").open("ab")
+        self.running[name] = subprocess.Popen(command, env=self.environment(), cwd=ROOT, stdout=log, stderr=log)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,9 @@ import pytest
 
 from jobs.errors import ServiceError
 from jobs.release.bundle import Bundle
+from jobs.services import places, supervisor
+from jobs.services.programs import Program
+from jobs.settings import ROOT
 from tests.serving.conftest import AS_OF, Stack, payment, until
 
 pytestmark = pytest.mark.services
@@ -98,6 +101,33 @@ def test_without_the_online_store_answers_are_marked_degraded(stack: Stack, bund
     until(lambda: not client.post("/fraud/predict", json=payment()).json()["degraded"])
     again = client.post("/fraud/predict", json=payment()).json()
     assert {**again, "request_id": ""} == {**normal, "request_id": ""}
+
+
+def test_a_slot_is_restarted_by_the_supervisor(stack: Stack, bundles: dict[str, Bundle]) -> None:
+    program = Program(
+        name="serve-fraud-blue",
+        command=[str(places.environment_python("serve")), "-m", "bentos", "fraud", "blue"],
+        environment=stack.environment(),
+        folder=ROOT,
+    )
+    supervisor.start(stack.settings, [program])
+    try:
+        stack.slots.restart("fraud", "blue")
+        first = stack.slots.wait_ready("fraud", "blue", None, 60)
+        stack.assign("blue", bundles["xgboost"])
+        stack.slots.restart("fraud", "blue")
+        second = stack.slots.wait_ready("fraud", "blue", bundles["xgboost"].release, 60)
+        assert second["process"] != first["process"]
+        stack.slots.clear("fraud", "blue")
+        stack.slots.restart("fraud", "blue")
+        assert stack.slots.wait_ready("fraud", "blue", None, 60)["refused"] is None
+        with pytest.raises(ServiceError, match="serve-fraud-green"):
+            stack.slots.restart("fraud", "green")
+    finally:
+        supervisor.rpc(stack.settings).shutdown()
+        until(lambda: not places.supervisor_socket(stack.settings).exists())
+    with pytest.raises(ServiceError, match="serve-fraud-blue"):
+        stack.slots.restart("fraud", "blue")
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
