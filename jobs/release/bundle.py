@@ -176,9 +176,9 @@ def _probe(folder: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(_ROOT)}
     command = [sys.executable, "-m", "jobs.release.probe", str(folder)]
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, env=environment, capture_output=True, timeout=120, check=False)
     except subprocess.TimeoutExpired:
         raise _refused(folder, "its model did not load within 120 seconds") from None
     if done.returncode:
-        why = done.stderr.strip().splitlines()[-1:] or [f"the loader ended with {done.returncode}"]
-        raise _refused(folder, f"its model does not load and score as stored ({why[0][:300]})")
+        said = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
+        raise _refused(folder, f"its model does not load and score as stored (exit {done.returncode}: {said[0][:300]})")

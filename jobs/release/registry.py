@@ -45,8 +45,11 @@ class Registry:
         self._settings = settings
 
     def reachable(self) -> bool:
-        """Whether the server answers within two seconds; asked before MLflow's slow import."""
+        """Whether there is a password and the server answers within two seconds; asked before MLflow's slow import."""
         import httpx
+
+        if self._settings.mlflow_password is None:
+            return False
 
         try:
             return httpx.get(f"{self.url}/health", timeout=2).status_code == 200

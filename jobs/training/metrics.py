@@ -31,12 +31,12 @@ class Outcomes:
 def measure(name: str, outcomes: Outcomes, scores: NDArray[np.float64]) -> float:
     """The metric's value, NaN where it is undefined (a single class); raises SpecError for an unknown name."""
     top = _TOP.match(name)
-    if top:
-        return precision_at_top(outcomes, scores, int(top[1]))
-    if name not in _METRICS:
+    if not top and name not in _METRICS:
         raise SpecError(f"no metric {name!r}; there are {', '.join(METRICS)} (and precision_at_K_per_day)")
     if not np.isfinite(scores).all():
         return float("nan")
+    if top:
+        return precision_at_top(outcomes, scores, int(top[1]))
     return _METRICS[name](outcomes.label, scores)
 
 

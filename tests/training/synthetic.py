@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import json
+import uuid
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
+import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import SecretStr
 
 from jobs.batch import day_start
 from jobs.lake import Lake
 from jobs.projects import hook
 from jobs.projects.fraud.spec import FRAUD
 from jobs.settings import Settings
+from jobs.spec import Project
 from jobs.storage import Published, publish
+
+
+def small_project(trials: int = 3) -> Project:
+    """The fraud project with few trials and a gate that fits a small test part."""
+    model = replace(FRAUD.models[0], trials=trials)
+    return replace(FRAUD, models=(model,), gate=replace(FRAUD.gate, minimum_rows=500))
+
 
 AS_OF = date(2026, 2, 22)
 DAY = 86_400_000_000
@@ -82,3 +94,13 @@ def publish_snapshot(settings: Settings, run: str, table: pa.Table, *, negative_
     return publish(
         partition, write, inputs={"table": str(table.num_rows), "run": run}, watermark=AS_OF.isoformat(), facts=facts
     )
+
+
+def own_database(settings: Settings, postgres: str) -> Settings:
+    """The settings with a ledger that nobody else uses."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    head, _, query = postgres.partition("?")
+    url = head.rpartition("/")[0] + f"/{name}" + (f"?{query}" if query else "")
+    return settings.model_copy(update={"database_url": SecretStr(url)})

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from jobs.errors import GateRejected
+from jobs.release.bundle import verify_bundle
+from jobs.release.ledger import Ledger
+from jobs.release.scorer import FEW_ROWS, Scorer
+from jobs.stages import evaluate, gate, register, train
+from jobs.storage import current
+from jobs.training.candidates import read_training
+from jobs.training.frame import read_frame
+from jobs.training.learners import LEARNERS
+from jobs.training.tuning import tune
+from tests.training.runs import RUN
+from tests.training.synthetic import frame, publish_snapshot, small_project
+
+
+def candidate(trained, library):
+    return current(trained.run / "candidates" / "fraud" / library)
+
+
+def test_the_same_snapshot_gives_the_same_bytes_and_a_second_call_does_nothing(finished, own):
+    publish_snapshot(own, RUN, frame())
+    first = train.run(finished.project, own, run=RUN)
+    again = train.run(finished.project, own, run=RUN)
+    for library, found in first.facts["models"]["fraud"].items():
+        assert found["digest"] == candidate(finished, library).digest, library
+        assert found["trained"], library
+        assert not again.facts["models"]["fraud"][library]["trained"], library
+    assert first.facts["mlflow"] == "unreachable"
+    assert first.facts["models"]["fraud"]["xgboost"]["trials"] == 3
+
+
+def test_every_stage_repeated_gives_the_same_answer_even_after_the_promotion(broken):
+    project, settings = broken.project, broken.settings
+    before = [stage.run(project, settings, run=RUN).facts for stage in (evaluate, gate, register)]
+    with Ledger(settings.need("database_url")) as ledger:
+        ledger.promote(project.name, 0, broken.challenger.release, broken.challenger.digest)
+    after = [stage.run(project, settings, run=RUN).facts for stage in (evaluate, gate, register)]
+    assert before[:2] == after[:2]
+    assert {**before[2], "challenger": False} == after[2]
+    with Ledger(settings.need("database_url")) as ledger:
+        assert ledger.challenger(project.name) is None
+
+
+def test_a_tuning_that_was_interrupted_goes_on_to_the_same_answer(finished, tmp_path):
+    model = replace(finished.project.models[0], trials=4)
+    data = read_frame(finished.project, model, current(finished.run / "snapshot"))
+    parts = data.of("train"), data.of("validation")
+
+    class Stops(Exception):
+        pass
+
+    looks = iter(range(100))
+
+    def stop():
+        if next(looks) == 1:
+            raise Stops
+
+    learner = LEARNERS["lightgbm"]
+    with pytest.raises(Stops):
+        tune(model, learner, *parts, study="s", storage=tmp_path / "a.log", progress=stop)
+    resumed = tune(model, learner, *parts, study="s", storage=tmp_path / "a.log")
+    straight = tune(model, learner, *parts, study="s", storage=tmp_path / "b.log")
+    assert resumed == straight
+    assert len(resumed.trials) == 4
+
+
+@pytest.mark.parametrize("library", ["xgboost", "lightgbm", "logistic_regression"])
+def test_a_row_alone_scores_as_it_does_in_a_batch(finished, library):
+    published = candidate(finished, library)
+    scorer = Scorer.load(published.folder, {"models": [read_training(published)["model"]]})
+    vectors = read_frame(finished.project, finished.project.models[0], current(finished.run / "snapshot")).vectors
+    many = scorer.score(vectors[: FEW_ROWS + 200])
+    few = np.concatenate([scorer.score(vectors[row : row + 1]) for row in range(60)])
+    assert np.abs(few - many[:60]).max() < 1e-6
+    assert ((many >= 0) & (many <= 1)).all()
+    assert scorer.score(vectors[:0]).shape == (0,)
+    with pytest.raises(ValueError, match="16 inputs"):
+        scorer.score(vectors[:2, :3])
+
+
+def test_trees_beat_the_line_and_the_rule_on_what_they_have_not_seen(finished):
+    found = evaluate.run(finished.project, finished.settings, run=RUN).facts["models"]["fraud"]
+    ours = found["challenger"]["average_precision"]
+    assert ours > max(baseline["average_precision"] for baseline in found["baselines"].values())
+    assert found["differences"]["logistic_regression"]["low"] <= ours
+    assert found["champion"] is None
+
+
+def test_the_release_holds_what_drift_and_readiness_compare_with(finished):
+    manifest = verify_bundle(finished.bundle, finished.challenger.digest)
+    inputs = finished.project.models[0].inputs
+    reference = pq.read_table(finished.bundle / "reference.parquet")
+    assert reference.column_names == ["event_time", *inputs, "score"]
+    assert len(reference) == 14 * 400
+    parity = json.loads((finished.bundle / "parity.json").read_bytes())["models"]["fraud"]
+    assert np.array(parity["vectors"]).shape == (1000, len(inputs))
+    decisions = manifest["decisions"]
+    assert (np.asarray(reference["score"]) >= decisions["review"]).mean() < 0.1
+    assert decisions["review"] <= decisions["decline"]
+    card = (finished.bundle / "fraud-card.md").read_text()
+    assert "Intended use" in card
+    assert "| logistic_regression |" in card
+
+
+@pytest.mark.fault("F43")
+def test_a_negative_control_is_refused_with_numbers_and_never_registered(broken):
+    project, settings = broken.project, broken.settings
+    with Ledger(settings.need("database_url")) as ledger:
+        ledger.promote(project.name, 0, broken.challenger.release, broken.challenger.digest)
+    publish_snapshot(settings, "control", frame(negative_control=True), negative_control=True)
+    for stage in (train, evaluate):
+        stage.run(small_project(1), settings, run="control")
+    result = gate.run(small_project(1), settings, run="control")
+    assert result.exit_code == 1
+    assert result.facts["verdict"] == "REJECT"
+    failed = {check["name"] for check in result.facts["checks"] if not check["passed"]}
+    assert {"labels", "fraud: average_precision at least", "fraud: average_precision against the champion"} <= failed
+    with pytest.raises(GateRejected, match="negative control"):
+        register.run(small_project(1), settings, run="control")
+    with Ledger(settings.need("database_url")) as ledger:
+        assert ledger.champion(project.name).release == broken.challenger.release
+        assert ledger.challenger(project.name) is None
+        assert ledger.verdicts(project.name, "gate", limit=1)[0].verdict == "REJECT"
