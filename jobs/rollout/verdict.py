@@ -185,7 +185,10 @@ def _slow(percent: int, candidate: Observed, stable: Observed | None, policy: Ca
     if mine is None or not math.isfinite(limit) or total < (candidate.requests or 0) / 2:
         detail = "no latency was measured"
         return Check(name="latency", value=mine, bound=limit, passed=False, detail=detail), False
-    certain = mine > limit and evidence_above(count_above(candidate.latency, limit), total, TAIL) >= 1 / ALPHA
+    # Slow requests come in bursts, and at 100 % nothing serves beside the candidate: a busy machine would be blamed on it.
+    comparable = percent < 100 and total >= policy.minimum_requests
+    evident = evidence_above(count_above(candidate.latency, limit), total, TAIL) >= 1 / ALPHA
+    certain = mine > limit and comparable and evident
     detail = f"95 % within {mine:.1f} ms (stable {'unknown' if reference is None else f'{reference:.1f}'})"
     if mine > limit:
         detail += f", above {limit:.1f} ms" + (" beyond chance" if certain else "")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
 import sys
 import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from jobs.errors import TidemillError
 from jobs.lake import Lake
 from jobs.projects.fraud.spec import FRAUD
 from jobs.release.bundle import Bundle
@@ -28,15 +28,17 @@ from jobs.rollout.slots import Slots
 from jobs.services import places, programs, supervisor
 from jobs.services.ports import SLOTS, offsets, url
 from jobs.settings import ROOT, Settings
+from jobs.stages import rollout
 from tests.releases import release
 
 KEY = "test-key-of-the-rollout"
+PROJECT = replace(FRAUD, canary=replace(FRAUD.canary, bake_seconds=2, deadline_seconds=90, minimum_requests=60))
 PAYMENT = {"terminal_id": "t-1", "amount_cents": 1_250, "event_time": "2026-02-01T12:00:00Z"}
 
 
 @dataclass
 class Installation:
-    """Services of one home; `cli` is what a person or the orchestrator would run against them."""
+    """Services of one home; `ask` is what a person or the orchestrator would have done to them."""
 
     settings: Settings
     scratch: Path
@@ -48,7 +50,7 @@ class Installation:
 
     @property
     def weights(self) -> dict[str, int]:
-        return Router(self.settings).weights(FRAUD.name)
+        return Router(self.settings).weights(PROJECT.name)
 
     @property
     def slots(self) -> Slots:
@@ -62,7 +64,7 @@ class Installation:
         self.made += 1
         bundle = release(self.lake, FRAUD, self.scratch / f"bundle-{self.made}", seed=self.made)
         with self.ledger() as ledger:
-            ledger.set_challenger(FRAUD.name, bundle.release, bundle.digest, "test")
+            ledger.set_challenger(PROJECT.name, bundle.release, bundle.digest, "test")
         return bundle
 
     def reset(self) -> None:
@@ -73,50 +75,57 @@ class Installation:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("DROP SCHEMA IF EXISTS tidemill CASCADE")
         for slot in SLOTS:
-            self.slots.clear(FRAUD.name, slot)
-            folder = self.settings.home / "serving" / FRAUD.name
+            self.slots.clear(PROJECT.name, slot)
+            folder = self.settings.home / "serving" / PROJECT.name
             (folder / f"{slot}.verified.json").unlink(missing_ok=True)
-        Router(self.settings).set_weights(FRAUD.name, {"blue": 100, "green": 0}, stable="blue")
+        Router(self.settings).set_weights(PROJECT.name, {"blue": 100, "green": 0}, stable="blue")
 
     def environment(self, **more: str) -> dict[str, str]:
         return {**supervisor.environment(self.settings), "PYTHONPATH": str(ROOT), **more}
 
-    def cli(self, *arguments: str, **environment: str) -> tuple[int, dict[str, Any]]:
-        """The exit code and the facts of `tidemill rollout …`."""
-        done = subprocess.run(
-            self.command(*arguments), env=self.environment(**environment), capture_output=True, text=True, check=False
-        )  # fmt: skip
-        assert done.stdout.startswith("{") or done.returncode, done.stderr
-        return done.returncode, json.loads(done.stdout) if done.stdout.startswith("{") else {"error": done.stderr}
+    def ask(self, action: str, **options: Any) -> tuple[int, dict[str, Any]]:
+        """The exit code and the facts of `tidemill rollout <action>`, under this test's shorter policy."""
+        try:
+            result = rollout.run(PROJECT, self.settings, action=action, **options)
+        except TidemillError as error:
+            return error.exit_code, {"error": str(error)}
+        return result.exit_code, json.loads(json.dumps(dict(result.facts), default=str))
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "jobs", "rollout", *arguments, "--project", FRAUD.name, "--json"]
+        """The same as a command, for a process that can be killed."""
+        return [sys.executable, "-m", "jobs", "rollout", *arguments, "--project", PROJECT.name, "--json"]
 
     def walk(self, percent: int, seconds: float = 60) -> tuple[int, dict[str, Any]]:
         """Asks for a step's verdict until it is no longer HOLD, as the orchestrator does."""
         deadline = time.monotonic() + seconds
         while True:
-            code, facts = self.cli("step", "--percent", str(percent))
+            code, facts = self.ask("step", percent=percent)
             if code != 99 or time.monotonic() > deadline:
                 return code, facts
-            time.sleep(min(float(facts["wait_seconds"]), 3))
+            time.sleep(min(float(facts["wait_seconds"]), 1))
 
     def become_champion(self) -> Bundle:
         """A first release, walked to champion."""
         bundle = self.challenger()
-        assert self.cli("start")[0] == 0
+        assert self.ask("start")[0] == 0
         assert self.walk(100)[0] == 0
-        assert self.cli("promote")[0] == 0
+        assert self.ask("promote")[0] == 0
         return bundle
 
 
 @dataclass
 class Load:
-    """Clients that keep asking, each for an entity of its own, and what they were answered."""
+    """Clients that keep asking, and what they were answered.
+
+    Every other request is for a customer whom the watched slot answered before: customers stick to a slot, so a
+    small share of them that is busy makes evidence sooner than a small share of everybody.
+    """
 
     address: str
     statuses: dict[int, int] = field(default_factory=dict)
     releases: dict[str, int] = field(default_factory=dict)
+    slot: str = "green"
+    watched: list[str] = field(default_factory=list)
     _over: threading.Event = field(default_factory=threading.Event)
 
     def ask(self, number: int) -> None:
@@ -124,13 +133,16 @@ class Load:
         with httpx.Client(base_url=self.address, headers={"authorization": f"Bearer {KEY}"}, timeout=15) as client:
             while not self._over.is_set():
                 asked += 1
-                customer = f"c-{number}-{asked % 400}"
+                busy = asked % 2 and self.watched
+                customer = self.watched[asked % len(self.watched)] if busy else f"c-{number}-{asked % 400}"
                 payment = {**PAYMENT, "customer_id": customer, "transaction_id": f"{number}-{asked}"}
-                answer = client.post(f"/{FRAUD.name}/predict", json=payment, headers={"x-entity": customer})
+                answer = client.post(f"/{PROJECT.name}/predict", json=payment, headers={"x-entity": customer})
                 self.statuses[answer.status_code] = self.statuses.get(answer.status_code, 0) + 1
                 if answer.status_code == 200:
                     name = answer.json()["release"]
                     self.releases[name] = self.releases.get(name, 0) + 1
+                    if answer.json()["slot"] == self.slot and len(self.watched) < 200:
+                        self.watched.append(customer)
                 time.sleep(0.004)
 
 

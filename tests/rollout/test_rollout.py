@@ -10,68 +10,67 @@ import time
 import httpx
 import pytest
 
-from jobs.projects.fraud.spec import FRAUD
 from jobs.services import supervisor
 from jobs.services.ports import url
 from jobs.storage import MANIFEST
-from tests.rollout.conftest import Installation, load
+from tests.rollout.conftest import PROJECT, Installation, load
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
 
 
 def champion(installation: Installation) -> tuple[int, str] | None:
     with installation.ledger() as ledger:
-        found = ledger.champion(FRAUD.name)
+        found = ledger.champion(PROJECT.name)
     return (found.epoch, found.release) if found else None
 
 
 def test_a_first_release_then_a_better_one_walk_to_champion_and_no_request_is_lost(installation: Installation) -> None:
-    code, facts = installation.cli("start")
+    code, facts = installation.ask("start")
     assert (code, "no challenger" in facts["reason"]) == (99, True)
-    assert installation.cli("step", "--percent", "5")[0] == 1
+    assert installation.ask("step", percent=5)[0] == 1
 
     first = installation.challenger()
-    code, facts = installation.cli("start")
+    code, facts = installation.ask("start")
     assert (code, facts["state"], facts["slot"], facts["stable_slot"]) == (0, "started", "blue", None)
-    assert installation.cli("start")[1]["started_at"] == facts["started_at"], "a second start is the same rollout"
-    assert installation.cli("promote")[0] == 1
-    for percent in FRAUD.canary.steps:
-        assert installation.cli("step", "--percent", str(percent))[0] == 0
-    code, facts = installation.cli("promote")
+    assert installation.ask("start")[1]["started_at"] == facts["started_at"], "a second start is the same rollout"
+    assert installation.ask("promote")[0] == 1
+    for percent in PROJECT.canary.steps:
+        assert installation.ask("step", percent=percent)[0] == 0
+    code, facts = installation.ask("promote")
     assert (code, facts["state"], facts["epoch"]) == (0, "promoted", 1)
-    assert installation.cli("promote")[1] == facts
+    assert installation.ask("promote")[1] == facts
     assert champion(installation) == (1, first.release)
-    assert installation.cli("start")[0] == 99
+    assert installation.ask("start")[0] == 99
 
     second = installation.challenger()
     with load(installation) as traffic:
-        code, facts = installation.cli("start")
+        code, facts = installation.ask("start")
         assert (code, facts["slot"], facts["stable_slot"]) == (0, "green", "blue")
         assert installation.weights == {"blue": 100, "green": 0}
-        assert installation.cli("step", "--percent", "25")[0] == 1, "a step cannot be skipped"
+        assert installation.ask("step", percent=25)[0] == 1, "a step cannot be skipped"
         installation.challenger()
-        code, facts = installation.cli("start")
+        code, facts = installation.ask("start")
         assert code == 1
         assert "is being rolled out" in facts["error"]
         with installation.ledger() as ledger:
-            ledger.set_challenger(FRAUD.name, second.release, second.digest, "test")
-        for percent in FRAUD.canary.steps:
+            ledger.set_challenger(PROJECT.name, second.release, second.digest, "test")
+        for percent in PROJECT.canary.steps:
             code, facts = installation.walk(percent)
             assert (code, facts["verdict"]) == (0, "ADVANCE"), facts
             assert installation.weights == {"blue": 100 - percent, "green": percent}
-        assert installation.cli("step", "--percent", "25")[0] == 0, "a step that was passed stays passed"
+        assert installation.ask("step", percent=25)[0] == 0, "a step that was passed stays passed"
         assert installation.weights["green"] == 100
-        code, facts = installation.cli("promote")
+        code, facts = installation.ask("promote")
         assert (code, facts["epoch"]) == (0, 2), facts
     assert set(traffic.statuses) == {200}
     assert traffic.releases.keys() == {first.release, second.release}
     assert champion(installation) == (2, second.release)
-    code, facts = installation.cli("status")
+    code, facts = installation.ask("status")
     said = [(one["percent"], one["verdict"]) for one in facts["verdicts"]]
     assert said == [(0, "ADVANCE"), (5, "ADVANCE"), (25, "ADVANCE"), (50, "ADVANCE"), (100, "ADVANCE")]
     assert facts["challenger"] is None
-    assert installation.slots.state(FRAUD.name, "blue")["release"] == first.release, "the old one stands by"
-    assert installation.cli("abort")[1]["state"] == "promoted", "what has ended cannot be aborted"
+    assert installation.slots.state(PROJECT.name, "blue")["release"] == first.release, "the old one stands by"
+    assert installation.ask("abort")[1]["state"] == "promoted", "what has ended cannot be aborted"
 
 
 @pytest.mark.fault("F56")
@@ -81,17 +80,17 @@ def test_a_candidate_that_misbehaves_is_rolled_back_and_clients_see_no_error(
 ) -> None:
     held = installation.become_champion()
     with load(installation) as traffic:
-        code, facts = installation.cli("start", "--rehearse", kind)
+        code, facts = installation.ask("start", rehearse=kind)
         assert (code, facts["release"], facts["slot"]) == (0, held.release, "green")
         code, facts = installation.walk(5, seconds=100)
         assert (code, facts["verdict"]) == (1, "ROLL_BACK")
         assert said in facts["reason"]
         assert installation.weights == {"blue": 100, "green": 0}
-    assert installation.cli("step", "--percent", "25")[0] == 1
-    assert installation.cli("promote")[0] == 1
+    assert installation.ask("step", percent=25)[0] == 1
+    assert installation.ask("promote")[0] == 1
     assert set(traffic.statuses) == {200}
     assert champion(installation) == (1, held.release)
-    assert installation.slots.assignment(FRAUD.name, "green").rehearse == kind  # type: ignore[union-attr]
+    assert installation.slots.assignment(PROJECT.name, "green").rehearse == kind  # type: ignore[union-attr]
 
 
 @pytest.mark.fault("F55")
@@ -99,9 +98,9 @@ def test_a_candidate_killed_under_load_is_rolled_back_and_clients_see_no_error(i
     held = installation.become_champion()
     installation.challenger()
     with load(installation) as traffic:
-        assert installation.cli("start")[0] == 0
-        assert installation.cli("step", "--percent", "5")[0] == 99
-        pid = installation.slots.state(FRAUD.name, "green")["process"]
+        assert installation.ask("start")[0] == 0
+        assert installation.ask("step", percent=5)[0] == 99
+        pid = installation.slots.state(PROJECT.name, "green")["process"]
         os.kill(pid, signal.SIGKILL)
         code, facts = installation.walk(5)
         assert code == 1
@@ -111,7 +110,7 @@ def test_a_candidate_killed_under_load_is_rolled_back_and_clients_see_no_error(i
     assert set(traffic.statuses) == {200}
     assert champion(installation) == (1, held.release)
     with installation.ledger() as ledger:
-        assert ledger.challenger(FRAUD.name) is None
+        assert ledger.challenger(PROJECT.name) is None
 
 
 @pytest.mark.fault("F57")
@@ -119,18 +118,19 @@ def test_a_candidate_killed_under_load_is_rolled_back_and_clients_see_no_error(i
 def test_a_controller_killed_anywhere_is_continued_by_the_next(installation: Installation, phase: str) -> None:
     installation.become_champion()
     fresh = installation.challenger()
-    assert installation.cli("start")[0] == 0
+    assert installation.ask("start")[0] == 0
     with load(installation, clients=4):
         if phase == "promoted":
-            for percent in FRAUD.canary.steps:
-                assert installation.walk(percent)[0] == 0
+            for percent in PROJECT.canary.steps:
+                code, facts = installation.walk(percent)
+                assert code == 0, facts
         arguments = ("promote",) if phase == "promoted" else ("step", "--percent", "5")
         killed = _killed_at(installation, f"rollout-{phase}", *arguments)
         assert killed == -signal.SIGKILL
         assert sum(installation.weights.values()) == 100
         if phase == "promoted":
             assert champion(installation) == (2, fresh.release), "it was killed after it had won"
-            code, facts = installation.cli("promote")
+            code, facts = installation.ask("promote")
             assert (code, facts["epoch"]) == (0, 2)
             assert installation.weights == {"blue": 0, "green": 100}
         else:
@@ -143,11 +143,11 @@ def test_a_controller_killed_anywhere_is_continued_by_the_next(installation: Ins
 def test_a_rollback_killed_half_way_is_finished_by_whoever_comes_next(installation: Installation) -> None:
     installation.become_champion()
     installation.challenger()
-    assert installation.cli("start")[0] == 0
-    assert installation.cli("step", "--percent", "5")[0] == 99
+    assert installation.ask("start")[0] == 0
+    assert installation.ask("step", percent=5)[0] == 99
     assert _killed_at(installation, "rollout-back", "abort", "--reason", "test") == -signal.SIGKILL
     assert installation.weights == {"blue": 100, "green": 0}
-    code, facts = installation.cli("step", "--percent", "5")
+    code, facts = installation.ask("step", percent=5)
     assert (code, facts["state"], facts["reason"]) == (1, "aborted", "test")
 
 
@@ -157,11 +157,11 @@ def test_a_router_that_cannot_be_asked_is_no_evidence_and_a_restarted_one_counts
 ) -> None:
     installation.become_champion()
     installation.challenger()
-    assert installation.cli("start")[0] == 0
+    assert installation.ask("start")[0] == 0
     rpc = supervisor.rpc(installation.settings)
     rpc.stopProcess("router", True)
     try:
-        code, facts = installation.cli("step", "--percent", "5")
+        code, facts = installation.ask("step", percent=5)
         assert (code, facts["verdict"]) == (99, "HOLD")
         assert "no measurement" in facts["reason"]
     finally:
@@ -174,16 +174,16 @@ def test_a_router_that_cannot_be_asked_is_no_evidence_and_a_restarted_one_counts
 def test_abort_gives_everything_back_at_once(installation: Installation) -> None:
     held = installation.become_champion()
     installation.challenger()
-    assert installation.cli("start")[0] == 0
-    assert installation.cli("step", "--percent", "5")[0] == 99
+    assert installation.ask("start")[0] == 0
+    assert installation.ask("step", percent=5)[0] == 99
     assert installation.weights == {"blue": 95, "green": 5}
     began = time.monotonic()
-    code, facts = installation.cli("abort", "--reason", "support calls")
+    code, facts = installation.ask("abort", reason="support calls")
     assert time.monotonic() - began < 20
     assert (code, facts["state"], facts["reason"]) == (0, "aborted", "support calls")
     assert installation.weights == {"blue": 100, "green": 0}
-    assert installation.cli("abort")[0] == 0
-    assert installation.cli("step", "--percent", "5")[0] == 1
+    assert installation.ask("abort")[0] == 0
+    assert installation.ask("step", percent=5)[0] == 1
     assert champion(installation) == (1, held.release)
 
 
@@ -191,13 +191,13 @@ def test_a_tampered_release_never_leaves_the_start(installation: Installation) -
     held = installation.become_champion()
     bad = installation.challenger()
     (bad.folder / "model.json").write_text("{}")
-    code, facts = installation.cli("start")
+    code, facts = installation.ask("start")
     assert (code, facts["verdict"]) == (1, "ROLL_BACK")
     assert "its bytes differ from the manifest" in facts["reason"]
     assert installation.weights == {"blue": 100, "green": 0}
     assert champion(installation) == (1, held.release)
-    assert installation.cli("start")[0] == 99, "it is challenger no longer"
-    code, facts = installation.cli("start", "--release", "r-none")
+    assert installation.ask("start")[0] == 99, "it is challenger no longer"
+    code, facts = installation.ask("start", release="r-none")
     assert (code, "no release 'r-none'" in facts["error"]) == (1, True)
     assert (bad.folder / MANIFEST).exists()
 
@@ -205,7 +205,7 @@ def test_a_tampered_release_never_leaves_the_start(installation: Installation) -
 def test_two_controllers_at_once_are_one_after_the_other(installation: Installation) -> None:
     installation.become_champion()
     installation.challenger()
-    assert installation.cli("start")[0] == 0
+    assert installation.ask("start")[0] == 0
     both = [
         subprocess.Popen(installation.command("step", "--percent", "5"), env=installation.environment(),
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -45,6 +45,7 @@ def test_examples_in_the_documentation_hold(module: object) -> None:
         (seen(1_000, 14), seen(), 3_600, Action.ROLL_BACK, "deadline"),
         (seen(latency=SLOW), seen(), 20, Action.ROLL_BACK, "ms beyond chance"),
         (seen(latency=SLOW), seen(latency=SLOW), 900, Action.ADVANCE, "95 %"),
+        (seen(90, latency=[(100.0, 90)]), seen(), 20, Action.HOLD, "90 of 500 requests seen"),
         (seen(latency=[(1.0, 1_000)]), seen(latency=[(0.1, 1_000)]), 900, Action.ADVANCE, "95 %"),
         (seen(latency=()), seen(), 900, Action.HOLD, "no latency"),
         (seen(latency=[(5.0, 3)]), seen(), 900, Action.HOLD, "no latency"),
@@ -69,7 +70,9 @@ def test_decision_table(
 
 def test_at_all_traffic_the_step_before_is_the_comparison_and_the_floor_the_last_resort() -> None:
     assert decide(100, seen(latency=SLOW), seen(latency=SLOW), 900, POLICY).action is Action.ADVANCE
-    assert decide(100, seen(latency=SLOW), None, 900, POLICY).action is Action.ROLL_BACK
+    for stable in (None, seen()):  # it was another time: the machine may be slower now, so it only waits
+        assert decide(100, seen(latency=SLOW), stable, 900, POLICY).action is Action.HOLD
+        assert decide(100, seen(latency=SLOW), stable, 3_600, POLICY).action is Action.ROLL_BACK
     assert decide(100, seen(), None, 900, POLICY).action is Action.ADVANCE
 
 
