@@ -21,7 +21,7 @@ from jobs.services.programs import AIRFLOW, Program, programs
 from jobs.services.progress import Board
 from jobs.settings import Settings
 
-PATIENCE_SECONDS = 180.0
+PATIENCE_SECONDS = 420.0
 
 
 def up() -> Result:

@@ -102,10 +102,7 @@ def _mlflow(settings: Settings) -> Program:
     places.write_private(authentication, "\n".join(lines) + "\n")
     return Program(
         name="mlflow",
-        command=[
-            str(places.environment_python("jobs").with_name("mlflow")), "server", "--app-name", "basic-auth",
-            "--host", "127.0.0.1", "--port", str(number), "--workers", "1",
-        ],
+        command=[str(places.environment_python("jobs")), "-m", "jobs.services.mlflow_server", str(number)],
         environment={
             "MLFLOW_BACKEND_STORE_URI": credentials.database_url(settings, "mlflow", "postgresql+psycopg2"),
             "MLFLOW_ARTIFACTS_DESTINATION": str(work / "artifacts"),
@@ -117,7 +114,7 @@ def _mlflow(settings: Settings) -> Program:
             "MLFLOW_ALLOW_MODEL_CODE_EXECUTION": "false",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
-            "PATH": f"{places.environment_python('jobs').parent}:/usr/bin:/bin",
+            "PYTHONPATH": str(ROOT),
         },
         folder=work,
         port=number,
