@@ -178,14 +178,12 @@ def _write(project: Project, name: str, table: DataFrame, days: list[date], fold
 
 
 def _take(written: Path, day: date, empty: pa.Schema, folder: Path) -> int:
-    target = folder / "part-00000.parquet"
+    """One day's rows, written anew: Spark's own files differ from process to process in the order of a footer's set."""
     files = sorted((written / f"{_DAY}={day.isoformat()}").glob("*.parquet"))
-    if not files:
-        pq.write_table(empty.empty_table(), target)
-        return 0
-    (file,) = files
-    file.rename(target)
-    return int(pq.read_metadata(target).num_rows)
+    tables = [pq.read_table(file, partitioning=None) for file in files]
+    table = pa.concat_tables(tables).replace_schema_metadata(None) if tables else empty.empty_table()
+    pq.write_table(table, folder / "part-00000.parquet", compression="zstd")
+    return int(table.num_rows)
 
 
 def _result(project: Project, batches: Batches, lake: Lake, days: list[date], changed: int) -> Result:

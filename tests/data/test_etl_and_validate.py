@@ -64,6 +64,8 @@ def test_a_partition_is_one_sorted_file_of_typed_columns(week: Settings) -> None
         "transaction_id": "string", "event_time": "timestamp[us, tz=UTC]", "customer_id": "string",
         "terminal_id": "string", "amount_cents": "int64", "is_fraud": "bool",
     }  # fmt: skip
+    writer = pq.read_metadata(path).created_by
+    assert writer.startswith("parquet-cpp"), "Spark's own files are not the same bytes in every process"
     rows = rows_of(published.partition)
     assert rows == sorted(rows, key=lambda row: (row["event_time"], row["transaction_id"]))
     assert published.manifest.rows == len(rows)
