@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
 
+from demo.context import Context, context_of
 from demo.show import addresses, champions, table
-from demo.steps import STEPS, Context, context_of, now
+from demo.steps import STEPS
 from jobs.errors import TidemillError
 from jobs.storage import write_atomically
 
@@ -26,7 +28,11 @@ class Diary:
 
     def add(self, name: str, facts: dict[str, Any], seconds: float) -> None:
         """Remembers a step as done."""
-        self.done[name] = {"facts": facts, "at": now(), "took": round(seconds, 1)}
+        self.done[name] = {
+            "facts": facts,
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "took": round(seconds, 1),
+        }
         write_atomically(self._path, json.dumps(self.done, default=str).encode())
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from demo.steps import SHIFTED, Context
+from demo.context import SHIFTED, Context
 from jobs.batch import Batches
 from jobs.settings import HOME, ROOT
 

@@ -2,101 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from functools import cached_property
+from datetime import date, timedelta
 from typing import Any
 
 from demo import facts
-from demo.airflow import Airflow, Run
-from demo.traffic import Live, send
+from demo.airflow import Run
+from demo.context import CALM, DAILY, HISTORY, SEED, SERVED, SHIFTED, Context, DemoFailed, succeeded
+from demo.traffic import send
 from jobs.batch import Batches
-from jobs.errors import ServiceError, TidemillError
-from jobs.lake import Lake
-from jobs.projects import PROJECTS, hook
-from jobs.release.ledger import Ledger
+from jobs.errors import ServiceError
 from jobs.settings import ROOT, Settings
-from jobs.spec import Project
+from jobs.storage import current
 
-SEED = 1
-HISTORY = Batches.parse("2026-01-01..2026-02-19")
-DAILY = Batches.parse("2026-02-20..2026-02-21")
-SERVED = Batches.parse("2026-02-22..2026-02-23")
-CALM = Batches.parse("2026-02-24..2026-03-01")
-SHIFTED = Batches.parse("2026-03-02..2026-04-05")
 SIXTY_DAYS = Batches(HISTORY.first, CALM.last)
-
-
-class DemoFailed(TidemillError):
-    """A step whose outcome is not what the demo is there to show."""
-
-
-@dataclass
-class Context:
-    """What steps share."""
-
-    settings: Settings
-    project: Project
-    say: Callable[[str], None]
-
-    @property
-    def lake(self) -> Lake:
-        return Lake(self.settings.lake_uri)
-
-    @cached_property
-    def airflow(self) -> Airflow:
-        return Airflow(self.settings)
-
-    @property
-    def predict(self) -> str:
-        return f"/{self.project.name}/predict"
-
-    def ledger(self) -> Ledger:
-        return Ledger(self.settings.need("database_url"))
-
-    def dag(self, name: str) -> str:
-        return f"{self.project.name}_{name}"
-
-    def run(self, dag: str, run_id: str, conf: dict[str, Any]) -> Run:
-        """Has Airflow run a DAG with that conf and waits for its end."""
-        dag = self.dag(dag)
-        return self.airflow.follow(dag, self.airflow.trigger(dag, run_id, conf), self.say)
-
-    def succeed(self, dag: str, run_id: str, conf: dict[str, Any]) -> Run:
-        """The same, and the run must have succeeded."""
-        return _succeeded(self.run(dag, run_id, conf), self.settings)
-
-    def payments(self, days: Batches, drift_from: date | None = None) -> list[dict[str, Any]]:
-        """The raw payments a client would send on those days."""
-        simulate = hook(self.project, "simulate")
-        return [payment for day in days for payment in simulate.requests(day, SEED, drift_from)]
-
-    def live(self) -> Live:
-        """Clients that keep sending the newest payments in the background."""
-        last = Batches(SHIFTED.last, SHIFTED.last)
-        return Live(self.settings, self.predict, self.payments(last, SHIFTED.first))
-
-    def tidemill(self, *arguments: str) -> dict[str, Any]:
-        """Runs the command line as a person would and returns its JSON."""
-        command = [str(ROOT / ".venv/jobs/bin/tidemill"), *arguments, "--json"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise DemoFailed(f"`{' '.join(command)}` exited {done.returncode}: {done.stderr.strip()[-800:]}")
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
-
-
-def _succeeded(run: Run, settings: Settings) -> Run:
-    if run.state != "success":
-        raise DemoFailed(
-            f"{run.dag} {run.id} failed at {', '.join(run.failed_tasks)}; "
-            f"its log is at {settings.airflow_url}/dags/{run.dag}/runs/{run.id}"
-        )
-    return run
 
 
 def environments(context: Context) -> dict[str, Any]:
@@ -127,7 +48,7 @@ def _simulate(context: Context, days: Batches, *options: str) -> dict[str, Any]:
 
 def data_range(context: Context) -> dict[str, Any]:
     """The first fifty days in one run."""
-    context.succeed("data", f"demo__{HISTORY}", {"batch": str(HISTORY)})
+    context.succeed("data", "demo__history", {"batch": str(HISTORY)})
     return facts.data(context.lake, context.project, HISTORY)
 
 
@@ -160,7 +81,7 @@ def _backfill(context: Context, days: Batches) -> dict[str, Any]:
     if len(runs) != len(days):
         raise ServiceError(f"airflow backfill create made {len(runs)} runs of {dag} for {days}")
     for run_id in runs:
-        _succeeded(context.airflow.follow(dag, run_id, context.say), context.settings)
+        succeeded(context.airflow.follow(dag, run_id, context.say), context.settings)
     return facts.data(context.lake, context.project, days) | {"runs": runs}
 
 
@@ -189,7 +110,7 @@ def _training(context: Context, run: Run) -> dict[str, Any]:
 def _champion(context: Context) -> dict[str, Any] | None:
     with context.ledger() as ledger:
         champion = ledger.champion(context.project.name)
-    return champion and {"release": champion.release, "epoch": champion.epoch}
+    return {"release": champion.release, "epoch": champion.epoch} if champion else None
 
 
 def _rollout(context: Context, run_id: str) -> tuple[Run, dict[str, Any]]:
@@ -201,7 +122,7 @@ def rollout_first(context: Context) -> dict[str, Any]:
     """The registered release, started by its asset event, checked, and given all the traffic."""
     run_id = context.airflow.newest(context.dag("rollout"), "asset_triggered", "")
     run, status = _rollout(context, run_id)
-    _succeeded(run, context.settings)
+    succeeded(run, context.settings)
     return {"run": run_id, "tasks": run.tasks, "champion": _champion(context), "rollout": status}
 
 
@@ -212,14 +133,14 @@ def traffic(context: Context) -> dict[str, Any]:
         context.say(f"clients send the payments of {day}")
         clients[str(day)] = send(context.settings, context.predict, context.payments(Batches(day, day))).facts()
         context.succeed("data", f"demo__{day}", {"batch": str(day)})
-    context.succeed("data", f"demo__{CALM}", {"batch": str(CALM)})
+    context.succeed("data", "demo__calm", {"batch": str(CALM)})
     context.succeed("monitoring", f"demo__{CALM.last}", {"batch": str(CALM.last)})
     return {"clients": clients} | _monitoring(context, CALM.last)
 
 
 def _monitoring(context: Context, day: date) -> dict[str, Any]:
     name, lake = context.project.name, context.lake
-    labels = facts.current(lake.labels(name, day))
+    labels = current(lake.labels(name, day))
     return {
         "labels": dict(labels.manifest.facts) if labels else {},
         "drift": facts.document(lake.monitoring(name, "drift", day), "result.json"),
@@ -231,10 +152,11 @@ def drift(context: Context) -> dict[str, Any]:
     """Five weeks of a moved world: more expensive payments and a new kind of fraud; monitoring sees it."""
     delivered = _simulate(context, SHIFTED, "--drift")
     known = Batches(SHIFTED.first, SHIFTED.last - timedelta(days=1))
-    context.succeed("data", f"demo__{known}", {"batch": str(known)})
+    context.succeed("data", "demo__shifted", {"batch": str(known)})
     context.say(f"clients send the payments of {SHIFTED.last}")
     last = context.payments(Batches(SHIFTED.last, SHIFTED.last), SHIFTED.first)
     clients = send(context.settings, context.predict, last).facts()
+    context.succeed("data", f"demo__{SHIFTED.last}", {"batch": str(SHIFTED.last)})
     run = context.succeed("monitoring", f"demo__{SHIFTED.last}", {"batch": str(SHIFTED.last)})
     found = _monitoring(context, SHIFTED.last)
     if found["drift"].get("verdict") != "drift":
@@ -246,7 +168,7 @@ def training_retrain(context: Context) -> dict[str, Any]:
     """The training that drift started: its challenger has to beat the champion."""
     run_id = context.airflow.newest(context.dag("training"), "asset_triggered", "")
     run = context.airflow.follow(context.dag("training"), run_id, context.say)
-    return _training(context, _succeeded(run, context.settings))
+    return _training(context, succeeded(run, context.settings))
 
 
 def rollout_canary(context: Context) -> dict[str, Any]:
@@ -258,7 +180,7 @@ def rollout_canary(context: Context) -> dict[str, Any]:
         if run.state == "failed":  # interrupted before, it was left without traffic and rolled back at its deadline
             run = context.run("rollout", "demo__canary_again", {"release": status["release"]})
             status = context.tidemill("rollout", "status", "--project", context.project.name)
-    _succeeded(run, context.settings)
+    succeeded(run, context.settings)
     return {
         "run": run_id,
         "before": before,
@@ -300,13 +222,3 @@ STEPS: tuple[Callable[[Context], dict[str, Any]], ...] = (
     environments, services, simulate, data_range, data_daily, training_first, rollout_first, traffic,
     drift, training_retrain, rollout_canary, bad_challenger, bad_candidate,
 )  # fmt: skip
-
-
-def context_of(project: str, say: Callable[[str], None]) -> Context:
-    """A fresh context for a project's demo."""
-    return Context(settings=Settings.load(), project=PROJECTS[project], say=say)
-
-
-def now() -> str:
-    """The present time in UTC, as ISO text."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

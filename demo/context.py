@@ -1,0 +1,102 @@
+"""What the demo's steps share: Airflow, clients, the command line and the ledger, as a person would use them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from typing import Any
+
+from demo.airflow import Airflow, Run
+from demo.traffic import Live
+from jobs.batch import Batches
+from jobs.errors import TidemillError
+from jobs.lake import Lake
+from jobs.projects import PROJECTS, hook
+from jobs.release.ledger import Ledger
+from jobs.settings import ROOT, Settings
+from jobs.spec import Project
+
+SEED = 1
+HISTORY = Batches.parse("2026-01-01..2026-02-19")
+DAILY = Batches.parse("2026-02-20..2026-02-21")
+SERVED = Batches.parse("2026-02-22..2026-02-23")
+CALM = Batches.parse("2026-02-24..2026-03-01")
+SHIFTED = Batches.parse("2026-03-02..2026-04-05")
+
+
+class DemoFailed(TidemillError):
+    """A step whose outcome is not what the demo is there to show."""
+
+
+@dataclass
+class Context:
+    """What steps share."""
+
+    settings: Settings
+    project: Project
+    say: Callable[[str], None]
+
+    @property
+    def lake(self) -> Lake:
+        return Lake(self.settings.lake_uri)
+
+    @cached_property
+    def airflow(self) -> Airflow:
+        return Airflow(self.settings)
+
+    @property
+    def predict(self) -> str:
+        return f"/{self.project.name}/predict"
+
+    def ledger(self) -> Ledger:
+        return Ledger(self.settings.need("database_url"))
+
+    def dag(self, name: str) -> str:
+        return f"{self.project.name}_{name}"
+
+    def run(self, dag: str, run_id: str, conf: dict[str, Any]) -> Run:
+        """Has Airflow run a DAG with that conf and waits for its end."""
+        dag = self.dag(dag)
+        return self.airflow.follow(dag, self.airflow.trigger(dag, run_id, conf), self.say)
+
+    def succeed(self, dag: str, run_id: str, conf: dict[str, Any]) -> Run:
+        """The same, and the run must have succeeded."""
+        return succeeded(self.run(dag, run_id, conf), self.settings)
+
+    def payments(self, days: Batches, drift_from: date | None = None) -> list[dict[str, Any]]:
+        """The raw payments a client would send on those days."""
+        simulate = hook(self.project, "simulate")
+        return [payment for day in days for payment in simulate.requests(day, SEED, drift_from)]
+
+    def live(self) -> Live:
+        """Clients that keep sending the newest payments in the background."""
+        last = Batches(SHIFTED.last, SHIFTED.last)
+        return Live(self.settings, self.predict, self.payments(last, SHIFTED.first))
+
+    def tidemill(self, *arguments: str) -> dict[str, Any]:
+        """Runs the command line as a person would and returns its JSON."""
+        command = [str(ROOT / ".venv/jobs/bin/tidemill"), *arguments, "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise DemoFailed(f"`{' '.join(command)}` exited {done.returncode}: {done.stderr.strip()[-800:]}")
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+
+def succeeded(run: Run, settings: Settings) -> Run:
+    """The run, if it succeeded; raises DemoFailed naming the tasks that did not and where their logs are."""
+    if run.state != "success":
+        raise DemoFailed(
+            f"{run.dag} {run.id} failed at {', '.join(run.failed_tasks)}; "
+            f"its log is at {settings.airflow_url}/dags/{run.dag}/runs/{run.id}"
+        )
+    return run
+
+
+def context_of(project: str, say: Callable[[str], None]) -> Context:
+    """A fresh context for a project's demo."""
+    return Context(settings=Settings.load(), project=PROJECTS[project], say=say)
