@@ -51,7 +51,7 @@ lint: $(call ready,test dev)  ## Check style, types and SQL
 	.venv/dev/bin/ruff check $(CODE)
 	.venv/dev/bin/ruff format --check $(CODE)
 	.venv/dev/bin/mypy --python-executable .venv/test/bin/python
-	.venv/dev/bin/sqlfluff lint --nofail-on-empty -q dbt/models
+	.venv/dev/bin/sqlfluff lint -q dbt/models
 
 format: $(call ready,dev)  ## Rewrite the code in the one style
 	.venv/dev/bin/ruff check --fix $(CODE)
