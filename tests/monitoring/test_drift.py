@@ -69,6 +69,19 @@ def test_a_known_shift_is_drift_with_a_report_that_opens_offline_and_the_unshift
     assert current(lake.monitoring(project.name, "drift", DAY)).epoch == 1  # type: ignore[union-attr]
 
 
+def test_without_predictions_the_events_of_the_feature_store_are_scored_and_compared(
+    project: Project, settings: Settings, lake: Lake, champion: Bundle
+) -> None:
+    for day in days_to(DAY):
+        hours = pd.date_range(str(day), periods=300, freq="4min", tz="UTC")
+        events = {"event_id": [f"e-{day}-{row}" for row in range(300)], "event_time": hours, "customer_id": "c-1",
+                  "terminal_id": "t-1", "amount_cents": 2_000, "label": False, "label_time": hours}  # fmt: skip
+        put(lake.spine(project.name, day), pd.DataFrame(events), day)
+    got = drift.run(project, settings, batches=Batches(DAY, DAY))
+    assert (got.facts["source"], got.facts["rows"], got.facts["verdict"]) == ("features", 900, "drift")
+    assert result(lake, project)["columns"]["amount"]["drifted"]  # type: ignore[index]
+
+
 @pytest.mark.fault("F41")
 @pytest.mark.parametrize(
     ("name", "count", "change"),
