@@ -99,7 +99,7 @@ def landings(project: Project) -> list[Await]:
             folder=partial(Lake.landing, project=project.name, source=source.name),
             conf=Batch,
             due=project.schedule,
-            retries=1,
+            retries=2,
         )
         for source in project.sources
         if source.required
@@ -109,4 +109,4 @@ def landings(project: Project) -> list[Await]:
 def features_ready(project: Project) -> Await:
     """A wait for the last of a day's feature views to be published."""
     folder = partial(Lake.features, project=project.name, view=project.views[-1].name)
-    return Await(task_id="features_ready", folder=folder, files=POINTER, conf=Batch, retries=1)
+    return Await(task_id="features_ready", folder=folder, files=POINTER, conf=Batch, retries=2)
