@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import sys
 import threading
@@ -197,6 +198,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator
     finally:
         rpc.stopAllProcesses()
         rpc.shutdown()
+        shutil.rmtree(places.sockets_path(settings), ignore_errors=True)
 
 
 @pytest.fixture
