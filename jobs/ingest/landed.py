@@ -113,6 +113,14 @@ def store(path: Path, folder: Path, known: dict[str, Path]) -> str:
     return "landed"
 
 
+def contents(file: LandedFile) -> bytes:
+    """The delivered bytes; raises TamperedError when they were removed from the landing zone."""
+    try:
+        return file.path.read_bytes()
+    except FileNotFoundError:
+        raise TamperedError(f"{file.path}, delivered as {file.name}, is gone; land the file again") from None
+
+
 def is_intact(file: LandedFile, data: bytes) -> bool:
     """Whether the bytes are still those the file was named by."""
     return hashlib.sha256(data).hexdigest().startswith(file.sha16)

@@ -181,8 +181,7 @@ def _read_jsonl(data: bytes, wanted: set[str]) -> Records:
         numbers.append(number)
         originals.append(line)
         rows.append(parsed)
-        if len(names) < 1_000:
-            names.update(dict.fromkeys(parsed))
+        names.update(dict.fromkeys(parsed if len(names) < 1_000 else wanted & parsed.keys()))
     columns: dict[str, pa.Array | list[Any]] = {
         name: [row.get(name) for row in rows] for name in names if name in wanted
     }

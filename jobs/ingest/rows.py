@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.ingest.columns import ARROW
-from jobs.ingest.landed import LandedFile, is_intact
+from jobs.ingest.landed import LandedFile, contents, is_intact
 from jobs.ingest.readers import FileRefused, Records, Refused, count_rows, read
 from jobs.ingest.typed import convert
 from jobs.spec import Alias, Column, Source
@@ -73,7 +73,7 @@ def read_day(source: Source, day: date, files: Sequence[LandedFile]) -> Day:
     refused: list[dict[str, Any]] = []
     good: set[str] = set()
     for file in files:
-        data = file.path.read_bytes()
+        data = contents(file)
         if file.duplicate:
             again = count_rows(data, file.name) or 0
             result.delivered += again

@@ -97,7 +97,8 @@ def _result(project: Project, batches: Batches, found: list[dict[str, Any]]) -> 
         f" + {totals['quarantined']} quarantined + {totals['duplicates']} duplicates"
     )
     if extra:
-        line += f"; ignored undeclared columns {', '.join(sorted(extra)[:5])}"
+        names = [name if name.isprintable() else repr(name) for name in sorted(extra)[:5]]
+        line += f"; ignored undeclared columns {', '.join(name[:60] for name in names)}"
     if refused:
         more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
         line += f"; refused whole: {refused[0]}{more}; see quarantine, then land a corrected file under the same name"
