@@ -17,18 +17,13 @@ from jobs.settings import Settings
 from jobs.spec import Library, Model, Project
 from jobs.storage import Published, digest_file, digest_of, publish
 from jobs.training import plots
-from jobs.training.frame import Frame
+from jobs.training.frame import Frame, outcomes_of
 from jobs.training.learners import LEARNERS, save_logistic_regression
-from jobs.training.metrics import Outcomes, measured
+from jobs.training.metrics import measured
 from jobs.training.tuning import Tuned, tune
 
 _CODE = ("learners.py", "tuning.py", "candidates.py", "metrics.py", "plots.py")
 Scores = NDArray[np.float64]
-
-
-def outcomes_of(frame: Frame) -> Outcomes:
-    """What happened in the frame's rows."""
-    return Outcomes(label=frame.label, event_time=frame.event_time, entity=frame.entity)
 
 
 def score_frame(project: Project, frame: Frame, folder: Path, entry: dict[str, Any]) -> Scores:

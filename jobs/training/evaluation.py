@@ -17,9 +17,9 @@ from jobs.release.ledger import Champion
 from jobs.release.scorer import Scorer
 from jobs.spec import Model, Project
 from jobs.storage import MANIFEST, Published, verify
-from jobs.training.candidates import outcomes_of, read_training, score_frame
-from jobs.training.frame import Frame
-from jobs.training.metrics import LOWER_IS_BETTER, difference_interval, measured
+from jobs.training.candidates import read_training, score_frame
+from jobs.training.frame import Frame, outcomes_of
+from jobs.training.metrics import LOWER_IS_BETTER, difference_intervals, measured
 
 Scores = NDArray[np.float64]
 REVIEW_SHARE = 0.02
@@ -92,11 +92,8 @@ def evaluate(
             scores["champion"], described["metrics"] = theirs, measured(outcomes, theirs)
     sign = -1.0 if model.metric in LOWER_IS_BETTER else 1.0
     strongest = max(model.baselines, key=lambda name: sign * (baselines[name][model.metric] or -np.inf))
-    for rival in dict.fromkeys((strongest, "champion")):
-        if rival in scores:
-            document["differences"][rival] = difference_interval(
-                model.metric, outcomes, scores[picked], scores[rival], seed=model.seed
-            )
+    rivals = {name: scores[name] for name in (strongest, "champion") if name in scores}
+    document["differences"] = difference_intervals(model.metric, outcomes, scores[picked], rivals, seed=model.seed)
     return Evaluated(document=document, scores=scores)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from jobs.errors import DataRejected
 from jobs.spec import Model, Project
 from jobs.storage import Published, verify
+from jobs.training.metrics import Outcomes
 
 PARTS = ("train", "validation", "test")
 
@@ -49,6 +50,12 @@ class Frame:
 
     def __len__(self) -> int:
         return len(self.label)
+
+
+def outcomes_of(frame: Frame) -> Outcomes:
+    """What happened in the rows of a frame, as metrics take it."""
+    codes = np.unique(frame.entity.astype(str), return_inverse=True)[1]
+    return Outcomes(label=frame.label, event_time=frame.event_time, entity=codes.astype(np.int64))
 
 
 def read_frame(project: Project, model: Model, snapshot: Published) -> Frame:

@@ -21,7 +21,8 @@ class Outcomes:
 
     label: NDArray[np.bool_]
     event_time: NDArray[np.int64]
-    entity: NDArray[np.object_]
+    entity: NDArray[np.int64]
+    """A number for each entity: equal numbers are the same one."""
 
     def take(self, rows: NDArray[np.intp]) -> Outcomes:
         """The outcomes of some rows, with repetition."""
@@ -52,7 +53,7 @@ def precision_at_top(outcomes: Outcomes, scores: NDArray[np.float64], k: int) ->
     precisions = []
     for day in np.unique(days):
         rows = days == day
-        entities, codes = np.unique(outcomes.entity[rows].astype(str), return_inverse=True)
+        entities, codes = np.unique(outcomes.entity[rows], return_inverse=True)
         highest = np.full(len(entities), -np.inf)
         np.maximum.at(highest, codes, scores[rows])
         positive = np.zeros(len(entities), dtype=bool)
@@ -61,25 +62,31 @@ def precision_at_top(outcomes: Outcomes, scores: NDArray[np.float64], k: int) ->
     return float(np.mean(precisions)) if precisions else float("nan")
 
 
-def difference_interval(
+def difference_intervals(
     name: str,
     outcomes: Outcomes,
     ours: NDArray[np.float64],
-    theirs: NDArray[np.float64],
+    rivals: Mapping[str, NDArray[np.float64]],
     *,
     seed: int,
     resamples: int = 200,
-) -> dict[str, float]:
-    """Our metric minus theirs with its 95 % interval, from paired bootstrap resamples of the rows."""
+) -> dict[str, dict[str, float]]:
+    """For each rival: our metric minus theirs, and its 95 % interval from paired bootstrap resamples of the rows."""
     random = np.random.default_rng(seed)
-    differences = []
-    for _ in range(resamples):
+    differences: dict[str, list[float]] = {rival: [] for rival in rivals}
+    for _ in range(resamples if rivals else 0):
         rows = random.integers(0, len(ours), len(ours))
         drawn = outcomes.take(rows)
-        differences.append(measure(name, drawn, ours[rows]) - measure(name, drawn, theirs[rows]))
-    low, high = np.nanquantile(differences, [0.025, 0.975])
-    difference = measure(name, outcomes, ours) - measure(name, outcomes, theirs)
-    return {"difference": difference, "low": float(low), "high": float(high)}
+        value = measure(name, drawn, ours[rows])
+        for rival, theirs in rivals.items():
+            differences[rival].append(value - measure(name, drawn, theirs[rows]))
+    value = measure(name, outcomes, ours)
+    found = {}
+    for rival, theirs in rivals.items():
+        low, high = np.nanquantile(differences[rival], [0.025, 0.975])
+        difference = value - measure(name, outcomes, theirs)
+        found[rival] = {"difference": difference, "low": float(low), "high": float(high)}
+    return found
 
 
 def average_precision(label: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from jobs.spec import Model
-from jobs.training.frame import Frame
+from jobs.training.frame import Frame, outcomes_of
 from jobs.training.learners import Learner
-from jobs.training.metrics import LOWER_IS_BETTER, Outcomes, measure
+from jobs.training.metrics import LOWER_IS_BETTER, measure
 
 PATIENCE = 4
 """Looks without a better value after which a trial stops growing."""
@@ -80,7 +80,7 @@ def tune(
 
 
 def _objective(model: Model, learner: Learner, train: Frame, validation: Frame) -> Callable[[Any], float]:
-    outcomes = Outcomes(label=validation.label, event_time=validation.event_time, entity=validation.entity)
+    outcomes = outcomes_of(validation)
     sign = -1.0 if model.metric in LOWER_IS_BETTER else 1.0
 
     def objective(trial: Any) -> float:

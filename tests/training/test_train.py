@@ -110,7 +110,6 @@ def test_the_release_holds_what_drift_and_readiness_compare_with(finished):
     assert "| logistic_regression |" in card
 
 
-@pytest.mark.fault("F43")
 def test_a_negative_control_is_refused_with_numbers_and_never_registered(broken):
     project, settings = broken.project, broken.settings
     with Ledger(settings.need("database_url")) as ledger:
