@@ -42,7 +42,6 @@ def copied(bundle: Bundle, folder: Path, change: Any = None, *, sign: bool = Fal
 
 @pytest.mark.fault("F46")
 @pytest.mark.fault("F47")
-@pytest.mark.fault("F68")
 def test_a_slot_keeps_the_last_verified_release(stack: Stack, bundles: dict[str, Bundle], tmp_path: Path) -> None:
     """Nothing here reaches MLflow or the ledger: both are set to addresses where nobody answers."""
     good, other = bundles["lightgbm"], bundles["xgboost"]
@@ -76,7 +75,6 @@ def test_a_slot_keeps_the_last_verified_release(stack: Stack, bundles: dict[str,
     stack.start("blue", good.release)  # from the slot's own verified copy
 
 
-@pytest.mark.fault("F66")
 def test_without_the_online_store_answers_are_marked_degraded(stack: Stack, bundles: dict[str, Bundle]) -> None:
     stack.assign("blue", bundles["xgboost"])
     stack.start("blue", bundles["xgboost"].release)

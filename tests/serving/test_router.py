@@ -181,8 +181,6 @@ def test_a_rehearsed_candidate_shows_in_the_counts_and_not_to_clients(
 
 
 @pytest.mark.services
-@pytest.mark.fault("F59")
-@pytest.mark.fault("F62")
 def test_the_router_opens_nothing_else(routed: Stack) -> None:
     client = routed.client("router")
     assert client.get("/livez").status_code == 200
