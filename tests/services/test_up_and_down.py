@@ -184,6 +184,7 @@ def test_a_taken_port_is_named_and_nothing_is_started(tmp_path: Path) -> None:
     assert f"port {port(here.settings, 'mlflow')} held by pid {os.getpid()}" in refused.stderr
     assert f"TIDEMILL_PORT_BASE={here.settings.port_base + 100}" in refused.stderr
     assert here.is_gone()
+    assert here.facts("down")["stopped"] == 0
 
 
 def _sockets_of(pids: list[int]) -> set[tuple[str, int]]:
