@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 import uuid
 from collections.abc import Mapping
 from datetime import date, timedelta
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 _DAY = "tidemill_event_day"
+_ABANDONED_SECONDS = 86_400
 Raw = Mapping[tuple[str, date], Published]
 
 
@@ -103,6 +105,9 @@ def _clean(
             f"{project.name} etl.clean returned tables {sorted(cleaned)}, declared are {sorted(project.tables)}"
         )
     scratch = lake.scratch(project.name, uuid.uuid4().hex)
+    for left in scratch.parent.glob("*"):  # by a job that was killed
+        if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
     try:
         changed = 0
         for name, table in cleaned.items():
