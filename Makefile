@@ -7,6 +7,8 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 export TIDEMILL_HOME ?= $(CURDIR)/var
+# Without compiled bytecode every process of every stage would compile its imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 export UV_PYTHON_DOWNLOADS := never
 # Trust whom this machine trusts, as a proxy with a certificate of its own needs.
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),true,false)

@@ -134,7 +134,8 @@ def traffic(context: Context) -> dict[str, Any]:
         clients[str(day)] = send(context.settings, context.predict, context.payments(Batches(day, day))).facts()
         context.succeed("data", f"demo__{day}", {"batch": str(day)})
     context.succeed("data", "demo__calm", {"batch": str(CALM)})
-    context.succeed("monitoring", f"demo__{CALM.last}", {"batch": str(CALM.last)})
+    watched = Batches(SERVED.first, CALM.last)
+    context.succeed("monitoring", f"demo__{CALM.last}", {"batch": str(watched)})
     return {"clients": clients} | _monitoring(context, CALM.last)
 
 
