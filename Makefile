@@ -49,10 +49,12 @@ clean: down  ## Stop every service and remove all state; environments stay
 		|| { echo "$(TIDEMILL_HOME) does not look like a home of Tidemill; nothing was removed"; exit 1; }
 	@rm -rf "$(TIDEMILL_HOME)" && echo "removed $(TIDEMILL_HOME)"
 
-lint: $(call ready,test dev)  ## Check style, types and SQL
+lint: $(call ready,orchestrate serve test dev)  ## Check style, types and SQL
 	.venv/dev/bin/ruff check $(CODE)
 	.venv/dev/bin/ruff format --check $(CODE)
 	.venv/dev/bin/mypy --python-executable .venv/test/bin/python
+	.venv/dev/bin/mypy --python-executable .venv/serve/bin/python bentos
+	MYPYPATH=dags .venv/dev/bin/mypy --python-executable .venv/orchestrate/bin/python dags
 	.venv/dev/bin/sqlfluff lint -q dbt/models
 
 format: $(call ready,dev)  ## Rewrite the code in the one style

@@ -1,9 +1,20 @@
 """Card-payment fraud: is this payment made by the card's owner?"""
 
-from datetime import date, timedelta
+from datetime import date
 
 from jobs.spec import (
-    Alias, Canary, Column, Drift, FeatureView, Gate, Label, Model, Project, Source, Split, Threshold,
+    Alias,
+    Canary,
+    Column,
+    Drift,
+    FeatureView,
+    Gate,
+    Label,
+    Model,
+    Project,
+    Source,
+    Split,
+    Threshold,
 )  # fmt: skip
 
 TRANSACTIONS = Source(
