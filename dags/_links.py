@@ -65,7 +65,8 @@ class Await(BaseSensorOperator):
         timeout: float = timedelta(hours=6).total_seconds(),
         **rest: Any,
     ) -> None:
-        super().__init__(poke_interval=poke_interval, timeout=timeout, **rest)
+        # One question at a time, so that days whose files are there go on in their order.
+        super().__init__(poke_interval=poke_interval, timeout=timeout, max_active_tis_per_dag=1, **rest)
         self.folder, self.files, self.due, self.conf = folder, files, due, conf
 
     def execute(self, context: Any, event: Any = None) -> None:

@@ -9,7 +9,8 @@ The batch is a UTC day: the run's data interval is that day, and it starts once 
 says that the day is due. One run may also take a range, which is much cheaper than as many runs: start
 it with the param `batch` as `FROM..TO`. Past days, one run each, in order:
 
-    airflow backfill create --dag-id <project>_data --from-date 2026-02-20 --to-date 2026-02-22
+    airflow backfill create --dag-id <project>_data --from-date 2026-02-20 --to-date 2026-02-22 \\
+        --max-active-runs 1
 
 By hand, the same: `tidemill ingest`, `etl`, `validate` and `features`, each with
 `--project <project> --batch 2026-02-20`, or all four at once: `tidemill backfill`.

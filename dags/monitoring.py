@@ -9,7 +9,8 @@ request_retrain is skipped too, and no training starts.
 
 The batch is a UTC day: the run's data interval is that day. Past days, one run each:
 
-    airflow backfill create --dag-id <project>_monitoring --from-date 2026-02-20 --to-date 2026-02-22
+    airflow backfill create --dag-id <project>_monitoring --from-date 2026-02-20 --to-date 2026-02-22 \\
+        --max-active-runs 1
 
 By hand, the same: `tidemill ingest --source predictions`, `labels`, `drift`, `performance` and
 `request-retrain`, each with `--project <project> --batch 2026-02-20`.

@@ -29,7 +29,8 @@ def run(project: Project, settings: Settings, *, batches: Batches, force: bool =
     lateness = max(source.lateness_days for source in project.sources)
     suites = suites_digest(project.name, project.tables)
     days = Batches(batches.first - timedelta(days=lateness), batches.last)
-    cleaned = {day: tables for day in days if (tables := _cleaned(lake, project, day))}
+    judged = [day for day in days if day in batches or _delivered(lake, project, day)]
+    cleaned = {day: tables for day in judged if (tables := _cleaned(lake, project, day))}
     if not any(day in batches for day in cleaned):
         return Result(
             line=f"nothing cleaned for {project.name} {batches}; `tidemill etl` comes first",
@@ -45,6 +46,11 @@ def run(project: Project, settings: Settings, *, batches: Batches, force: bool =
             known[day] = _judge(checker, lake, project, day, cleaned[day], inputs[day], force)
         checker.build_docs()
     return _result(project, batches, lake, {day: one for day, one in known.items() if one}, len(stale))
+
+
+def _delivered(lake: Lake, project: Project, day: date) -> bool:
+    """Whether the day's own deliveries are there: late events alone do not make it a day to judge yet."""
+    return all(current(lake.raw(project.name, source.name, day)) for source in project.sources if source.required)
 
 
 def _cleaned(lake: Lake, project: Project, day: date) -> dict[str, Published]:

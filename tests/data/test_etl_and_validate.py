@@ -151,6 +151,16 @@ def test_a_day_of_too_few_rows_fails_with_the_reason_and_no_features(settings: S
     assert not list(Path(settings.lake_uri, "features").rglob("*.parquet"))
 
 
+def test_late_events_of_a_day_whose_own_delivery_is_still_to_come_hold_up_nobody(settings: Settings) -> None:
+    after = DAY + timedelta(days=1)
+    take_in(settings, {"after.csv": csv([payment(1), payment(2, event_time="2026-01-11T10:00:00Z")])}, after)
+    run_etl(settings, after)
+    assert set(validate.run(FRAUD, settings, batches=Batches(after, after)).facts["failures"]) == {str(after)}
+    take_in(settings, {"day.csv": csv([payment(3)])})
+    run_etl(settings, DAY)
+    assert str(DAY) in validate.run(FRAUD, settings, batches=Batches(DAY, DAY)).facts["failures"]
+
+
 @pytest.mark.parametrize(
     ("expectation", "why"),
     [({"type": "expect_column_values_to_be_unique", "kwargs": {"column": "gone"}}, "raised"),
