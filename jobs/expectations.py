@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.batch import day_start
+from jobs.data_docs import finish
 from jobs.errors import SpecError
 from jobs.settings import ROOT
 from jobs.storage import digest_file
@@ -113,7 +114,7 @@ class Checker:
             },
         )
         self._context.build_data_docs(["pages"], resource_identifiers=[*suites, *(key for *_, key in newest)])
-        return self._docs / "index.html"
+        return finish(self._docs)
 
 
 def _folder(path: Path) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jobs.monitoring.report import inline
+from jobs.pages import inline
 from jobs.spec import Gate
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 
 from jobs.batch import Batches
 from jobs.lake import Lake
+from jobs.pages import page
 from jobs.progress import track
 from jobs.result import Result
 from jobs.spec import Project
@@ -19,7 +19,6 @@ from jobs.storage import current, write_atomically
 
 RESULT, REPORT = "result.json", "report.html"
 KINDS = ("drift", "performance")
-_TEMPLATES = Path(__file__).with_name("templates")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,21 +49,6 @@ def summarise(stage: str, batches: Batches, one: Callable[[date], Day]) -> Resul
             newest = max(skipped)
             line += f"; nothing to do on {len(skipped)}, the last {newest}: {skipped[newest]}"
     return Result(line=line, facts=facts, exit_code=0 if done else 99)
-
-
-def page(template: str, **values: Any) -> str:
-    """The page that a template gives for these values, every one of them escaped."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.get_template(template).render(**values)
-
-
-def inline(path: Path) -> str:
-    """A PNG file as a data URL, so that its page needs nothing else."""
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
 def result_of(lake: Lake, project: Project, kind: str, batch: date) -> dict[str, Any] | None:

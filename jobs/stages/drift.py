@@ -10,7 +10,8 @@ from typing import Any
 from jobs.batch import Batches
 from jobs.lake import Lake
 from jobs.monitoring import drift, served
-from jobs.monitoring.report import REPORT, RESULT, Day, page, summarise, write_index
+from jobs.monitoring.report import REPORT, RESULT, Day, summarise, write_index
+from jobs.pages import page
 from jobs.release.ledger import Champion, Ledger
 from jobs.result import Result
 from jobs.settings import Settings

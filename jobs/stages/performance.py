@@ -11,7 +11,8 @@ from jobs.batch import Batches
 from jobs.lake import Lake
 from jobs.monitoring import performance
 from jobs.monitoring.labels import MATURED_DAYS
-from jobs.monitoring.report import REPORT, RESULT, Day, page, summarise, write_index
+from jobs.monitoring.report import REPORT, RESULT, Day, summarise, write_index
+from jobs.pages import page
 from jobs.release.ledger import Champion, Ledger
 from jobs.result import Result
 from jobs.settings import Settings

@@ -1,0 +1,31 @@
+"""Great Expectations' pages open without a network, and their index says what held."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+
+from jobs.expectations import Checker
+
+
+def test_pages_load_nothing_from_elsewhere_and_the_index_says_what_failed(tmp_path: Path) -> None:
+    reports = pd.DataFrame(
+        {
+            "report_id": ["R1", "R1"],
+            "reported_at": pd.to_datetime(["2026-01-02T03:00:00Z", "2026-01-02T04:00:00Z"]),
+            "transaction_id": ["T1", "T2"],
+            "is_fraud": [True, True],
+        }
+    )
+    checker = Checker("fraud", tmp_path)
+    assert not checker.check("fraud_reports", date(2026, 1, 2), reports).passed
+    index = checker.build_docs()
+    assert "2026-01-02" in index.read_text()
+    assert re.search(r'class="bad">\d of \d hold', index.read_text())
+    pages = list(tmp_path.rglob("*.html"))
+    assert len(pages) >= 3
+    for page in pages:
+        assert not re.search(r"<(link|script|img)\b[^>]*\b(src|href)=\"https?:", page.read_text()), page
