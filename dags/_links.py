@@ -65,8 +65,8 @@ class Await(BaseSensorOperator):
         timeout: float = timedelta(hours=6).total_seconds(),
         **rest: Any,
     ) -> None:
-        # One question at a time, so that days whose files are there go on in their order.
-        super().__init__(poke_interval=poke_interval, timeout=timeout, max_active_tis_per_dag=1, **rest)
+        # No limit of one at a time: a deferred wait counts as active, and today's would hold up every backfill.
+        super().__init__(poke_interval=poke_interval, timeout=timeout, **rest)
         self.folder, self.files, self.due, self.conf = folder, files, due, conf
 
     def execute(self, context: Any, event: Any = None) -> None:
