@@ -12,6 +12,7 @@ from rich.table import Table
 from demo.context import SHIFTED, Context
 from jobs.batch import Batches
 from jobs.settings import HOME, ROOT
+from jobs.storage import current
 
 Facts = Mapping[str, Any]
 
@@ -95,6 +96,7 @@ def addresses(console: Console, context: Context) -> None:
     """Where to look, how to log in, and a prediction that works when it is copied."""
     settings, lake, project = context.settings, context.lake, context.project
     secrets = HOME / "settings.env"
+    report = current(lake.monitoring(project.name, "drift", SHIFTED.last))
     payment = context.payments(Batches(SHIFTED.last, SHIFTED.last), SHIFTED.first)[0]
     pages = [
         (
@@ -103,9 +105,10 @@ def addresses(console: Console, context: Context) -> None:
         ),
         (
             "MLflow",
-            f"{settings.mlflow_url}  user {settings.mlflow_username}, password TIDEMILL_MLFLOW_PASSWORD in {secrets}",
+            f"{settings.mlflow_url}/#/models/{project.name}  user {settings.mlflow_username}, password TIDEMILL_MLFLOW_PASSWORD in {secrets}",
         ),
         ("Predictions", f"{settings.serving_url}{context.predict}"),
+        ("Evidently", (report.folder / "report.html").as_uri() if report else "no report"),
         ("Monitoring", (lake.monitoring(project.name, "drift", SHIFTED.last).parents[1] / "index.html").as_uri()),
         ("GX data docs", (lake.data_docs() / "index.html").as_uri()),
         ("dbt docs", (lake.dbt_docs(project.name) / "index.html").as_uri()),
