@@ -79,12 +79,16 @@ class Context:
 
     def tidemill(self, *arguments: str) -> dict[str, Any]:
         """Runs the command line as a person would and returns its JSON."""
-        command = [str(ROOT / ".venv/jobs/bin/tidemill"), *arguments, "--json"]
+        answer: dict[str, Any] = json.loads(self.command(*arguments, "--json"))
+        return answer
+
+    def command(self, *arguments: str) -> str:
+        """What a command wrote; raises DemoFailed with its last words when it exits with anything but 0."""
+        command = [str(ROOT / ".venv/jobs/bin/tidemill"), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise DemoFailed(f"`{' '.join(command)}` exited {done.returncode}: {done.stderr.strip()[-800:]}")
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
+        return done.stdout
 
 
 def succeeded(run: Run, settings: Settings) -> Run:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
@@ -15,7 +13,7 @@ from demo.context import CALM, DAILY, HISTORY, SEED, SERVED, SHIFTED, Context, D
 from demo.traffic import send
 from jobs.batch import Batches
 from jobs.errors import ServiceError
-from jobs.settings import ROOT, Settings
+from jobs.settings import Settings
 from jobs.storage import current
 
 SIXTY_DAYS = Batches(HISTORY.first, CALM.last)
@@ -62,25 +60,11 @@ def data_daily(context: Context) -> dict[str, Any]:
 
 
 def _backfill(context: Context, days: Batches) -> dict[str, Any]:
-    from jobs.services.airflow import environment
-
     dag = context.dag("data")
-    command = [str(ROOT / ".venv/orchestrate/bin/airflow"), "backfill", "create", "--dag-id", dag]
-    command += [
-        "--from-date",
-        str(days.first),
-        "--to-date",
-        str(days.last + timedelta(days=1)),
-        "--max-active-runs",
-        "1",
-    ]
+    dates = ("--from-date", str(days.first), "--to-date", str(days.last))
     runs = _backfill_runs(context, days)
     if len(runs) < len(days):
-        done = subprocess.run(
-            command, env=os.environ | environment(context.settings), capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise DemoFailed(f"`{' '.join(command[1:])}` exited {done.returncode}: {done.stderr.strip()[-800:]}")
+        context.command("airflow", "backfill", "create", "--dag-id", dag, *dates, "--max-active-runs", "1")
         runs = _backfill_runs(context, days)
     if len(runs) != len(days):
         raise ServiceError(f"airflow backfill create made {len(runs)} runs of {dag} for {days}")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from jobs.commands.shared import JsonOption, show
+from jobs.settings import Settings
 
 app = typer.Typer()
 
@@ -61,3 +62,14 @@ def down(as_json: JsonOption = False) -> None:
     from jobs.services import control
 
     show(control.down(), as_json)
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    epilog="Example: tidemill airflow backfill create --dag-id fraud_data --from-date 2026-02-20 --to-date 2026-02-22",
+)
+def airflow(context: typer.Context) -> None:
+    """Run Airflow's own command line against this installation, with its environment set."""
+    from jobs.services.airflow import command_line
+
+    command_line(Settings.load(), context.args)

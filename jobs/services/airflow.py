@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Sequence
+from typing import NoReturn
 
+from jobs.errors import SettingError
 from jobs.services import credentials, places
 from jobs.services.ports import port, url
 from jobs.settings import ROOT, Settings
@@ -65,3 +69,11 @@ def environment(settings: Settings, database_url: str | None = None) -> dict[str
 
 
 _SYNC = "postgresql+psycopg2"
+
+
+def command_line(settings: Settings, arguments: Sequence[str]) -> NoReturn:
+    """Becomes `airflow` with these arguments; raises SettingError when its environment has not been made."""
+    program = ROOT / ".venv" / "orchestrate" / "bin" / "airflow"
+    if not program.exists():
+        raise SettingError(f"there is no {program.relative_to(ROOT)}; make it with `make environments`")
+    os.execve(program, [str(program), *arguments], os.environ | environment(settings))
