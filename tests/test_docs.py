@@ -49,7 +49,7 @@ def options(words: list[str]) -> set[str]:
 
 def known(command: Any) -> set[str]:
     """The options a command has; of one that passes them on, those that the pages give it."""
-    if command.allow_extra_args:
+    if command.context_settings.get("allow_extra_args"):
         return {"--dag-id", "--from-date", "--to-date", "--max-active-runs"}
     return {option for parameter in command.params for option in parameter.opts}
 
