@@ -77,6 +77,7 @@ COMPILE = $(UV) pip compile -q --python-version 3.11 --python-platform x86_64-ma
 	@mkdir -p .venv && date +%s > .venv/began
 
 .running: $(call ready,$(RUNNING))
+	@:
 
 .venv/tools/.ready: requirements/uv.txt requirements/get_uv.py
 	@[ -n "$(PYTHON)" ] && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

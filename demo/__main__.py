@@ -53,7 +53,9 @@ def main() -> int:
             mark = "[green]done[/]  " if entry["ok"] else "[red]failed[/]"
             note = f"  {entry['note']}" if "note" in entry else ""
             console.print(
-                f"{number:>2}/{len(STEPS)} {mark} {step.__name__:<17} {entry['seconds']:>6.1f} s{note}", highlight=False
+                f"{number:>2}/{len(STEPS)} {mark} {step.__name__:<17} {entry['seconds']:>6.1f} s{note}",
+                highlight=False,
+                soft_wrap=True,
             )
             if not entry["ok"]:
                 break

@@ -119,7 +119,7 @@ def addresses(console: Console, context: Context) -> None:
     console.print("\nA prediction (paste it):")
     console.print(
         f"  curl -s {settings.serving_url}{context.predict} "
-        f"-H \"Authorization: Bearer $(sed -n 's/^TIDEMILL_API_KEY=//p' {secrets})\" "
+        f'-H "Authorization: Bearer $(. {secrets}; echo $TIDEMILL_API_KEY)" '
         f"-H 'Content-Type: application/json' -d '{json.dumps(payment)}'\n",
         highlight=False, markup=False, soft_wrap=True,
     )  # fmt: skip
