@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from typing import Literal, TypeVar
 
+from jobs.contradictions import contradictions
 from jobs.errors import SpecError
 
 ColumnType = Literal["string", "integer", "number", "boolean", "timestamp"]
 Format = Literal["csv", "jsonl", "parquet"]
 Library = Literal["rule", "logistic_regression", "xgboost", "lightgbm"]
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}\Z")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +185,7 @@ class Project:
     drift: Drift
 
     def __post_init__(self) -> None:
-        faults = [f"- {fault}" for fault in _faults(self)]
+        faults = [f"- {fault}" for fault in contradictions(self, reserved=PREDICTIONS.name)]
         if faults:
             raise SpecError("\n".join([f"project {self.name!r} contradicts itself:", *faults]))
 
@@ -246,67 +245,3 @@ def _find(what: str, name: str, known: Iterable[_Named]) -> _Named:
         if one.name == name:
             return one
     raise SpecError(f"{what} {name!r}; it has {', '.join(one.name for one in known)}")
-
-
-def _faults(project: Project) -> Iterable[str]:
-    named: list[Project | Source | FeatureView | Model] = [project]
-    named += [*project.sources, *project.views, *project.models]
-    for one in named:
-        if not _NAME.match(one.name):
-            yield f"{type(one).__name__.lower()} name {one.name!r} is not lower-case letters, digits and _"
-    for what, names in (
-        ("source", [source.name for source in project.sources]),
-        ("table", list(project.tables)),
-        ("feature view", [view.name for view in project.views]),
-        ("model", [model.name for model in project.models]),
-    ):
-        if not names:
-            yield f"it declares no {what}"
-        for name in sorted({name for name in names if names.count(name) > 1}):
-            yield f"{what} {name!r} is declared twice"
-    for source in project.sources:
-        yield from _source_faults(source)
-    for view in project.views:
-        if not view.entity or not view.features:
-            yield f"feature view {view.name!r} needs at least one entity key and one feature"
-        if view.ttl <= timedelta(0) or view.lag < timedelta(0):
-            yield f"feature view {view.name!r}: ttl must be positive and lag must not be negative"
-    for model in project.models:
-        yield from _model_faults(model, project.label)
-    yield from _canary_faults(project.canary)
-    for threshold in project.gate.thresholds:
-        if threshold.minimum is threshold.maximum is threshold.allowed_regression is None:
-            yield f"gate threshold on {threshold.metric!r} bounds nothing"
-
-
-def _source_faults(source: Source) -> Iterable[str]:
-    if source.name == PREDICTIONS.name:
-        yield f"source {source.name!r} is the prediction log's name; choose another"
-    columns = {column.name: column for column in source.columns}
-    delivered = [alias.name for column in source.columns for alias in column.aliases] + list(columns)
-    for name in sorted({name for name in delivered if delivered.count(name) > 1}):
-        yield f"source {source.name!r}: {name!r} names more than one column"
-    if source.event_id not in columns:
-        yield f"source {source.name!r}: event id {source.event_id!r} is not one of its columns"
-    if source.event_time not in columns or columns[source.event_time].type != "timestamp":
-        yield f"source {source.name!r}: event time {source.event_time!r} is not a timestamp column of it"
-
-
-def _model_faults(model: Model, label: Label) -> Iterable[str]:
-    if not model.learners or not model.baselines:
-        yield f"model {model.name!r} needs at least one learner and one baseline to beat"
-    if model.split.delay_days < label.delay_days:
-        yield (
-            f"model {model.name!r}: split.delay_days {model.split.delay_days} is shorter than "
-            f"the label's delay {label.delay_days}"
-        )
-    if model.split.validation_days >= model.split.train_days:
-        yield f"model {model.name!r}: split.validation_days must be fewer than train_days"
-
-
-def _canary_faults(canary: Canary) -> Iterable[str]:
-    steps = canary.steps
-    if list(steps) != sorted(set(steps)) or not steps or steps[-1] != 100 or steps[0] < 1:
-        yield f"canary steps {steps} must rise from at least 1 to 100 percent"
-    if canary.deadline_seconds < canary.bake_seconds:
-        yield "canary deadline_seconds is shorter than bake_seconds: no step could ever advance"
