@@ -19,7 +19,7 @@ ALL := $(RUNNING) test dev
 ready = $(1:%=.venv/%/.ready)
 CODE := jobs dags bentos demo tests requirements
 
-.PHONY: help demo test test-fast test-services up down clean lint format environments lock
+.PHONY: help demo test test-fast test-services test-slow faults up down clean lint format environments lock
 
 help:  ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*##/\t/' | awk -F'\t' '{printf "  make %-14s%s\n", $$1, $$2}'
@@ -33,7 +33,13 @@ demo: .began  ## Set everything up, run the whole loop, print what happened
 test: environments lint test-fast test-services  ## Set everything up, run every check and test
 
 test-fast: $(call ready,$(ALL))
-	.venv/test/bin/python -m pytest -q -m "not services"
+	.venv/test/bin/python -m pytest -q -m "not services and not slow"
+
+test-slow: $(call ready,$(RUNNING) test)  ## Run the whole demo from nothing, twice
+	.venv/test/bin/python -m pytest -q -m slow
+
+faults: $(call ready,$(ALL))  ## Inject every fault of the registry
+	.venv/test/bin/python -m pytest -q -m fault
 
 test-services: $(call ready,$(ALL))
 	.venv/test/bin/python -m pytest -q -m services

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import sys
 import threading
 import time
@@ -27,9 +26,10 @@ from jobs.release.ledger import Ledger
 from jobs.rollout.router import Router
 from jobs.rollout.slots import Slots
 from jobs.services import places, programs, supervisor
-from jobs.services.ports import SLOTS, offsets, url
+from jobs.services.ports import SLOTS, url
 from jobs.settings import ROOT, Settings
 from jobs.stages import rollout
+from tests.ports import free_port_base
 from tests.releases import release
 
 KEY = "test-key-of-the-rollout"
@@ -175,7 +175,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator
         "home": home,
         "lake_uri": str(home / "lake"),
         "online_store_url": f"sqlite:///{home / 'online'}",
-        "port_base": _free_base(),
+        "port_base": free_port_base(),
         "database_url": f"{head.rpartition('/')[0]}/{name}" + (f"?{query}" if query else ""),
         "api_key": KEY,
         "supervisor_socket": None,
@@ -205,16 +205,3 @@ def running(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator
 def installation(running: Installation) -> Installation:
     running.reset()
     return running
-
-
-def _free_base() -> int:
-    """A port base whose every port is free now."""
-    for base in range(21_000, 60_000, 100):
-        if all(_free(base + offset) for offset in offsets().values()):
-            return base
-    raise AssertionError("no free ports")
-
-
-def _free(number: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", number)) != 0

@@ -18,6 +18,7 @@ from jobs.projects import PROJECTS
 from jobs.services import credentials, health, places, processes, supervisor
 from jobs.services.ports import offsets, port
 from jobs.settings import Settings
+from tests.ports import free_port_base
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(600)]
 TIDEMILL = places.environment_python("jobs").with_name("tidemill")
@@ -28,7 +29,7 @@ class Installation:
     """A home of its own, on ports nobody uses, driven by the command line."""
 
     def __init__(self, home: Path) -> None:
-        self.settings = Settings(_env_file=None, home=home, port_base=_free_base())  # type: ignore[call-arg]
+        self.settings = Settings(_env_file=None, home=home, port_base=free_port_base())  # type: ignore[call-arg]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMILL_")}
         self._environment = inherited | {
             "TIDEMILL_HOME": str(home),
@@ -52,13 +53,6 @@ class Installation:
     def is_gone(self) -> bool:
         mine = {port(self.settings, name) for name in offsets()}
         return processes.ours(self.settings) == [] and not mine & set(processes.listening())
-
-
-def _free_base() -> int:
-    taken = set(processes.listening())
-    return next(
-        base for base in range(20_000 + os.getpid() % 5_000, 32_000, 50) if not taken & set(range(base, base + 50))
-    )
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -24,8 +23,9 @@ from jobs.release.bundle import Bundle
 from jobs.rollout.router import Router
 from jobs.rollout.slots import Slots
 from jobs.services import places
-from jobs.services.ports import offsets, port
+from jobs.services.ports import port
 from jobs.settings import ROOT, Settings
+from tests.ports import free_port_base
 from tests.serving.release import train
 
 FRAUD = find("fraud")
@@ -151,7 +151,7 @@ def _stack(home: Path) -> Stack:
         home=home,
         lake_uri=str(home / "lake"),
         online_store_url=f"sqlite:///{home / 'online'}",
-        port_base=_free_ports(),
+        port_base=free_port_base(),
         api_key=KEY,
     )
     store = OnlineStore.open(settings.online_store_url, FRAUD)
@@ -163,15 +163,3 @@ def _stack(home: Path) -> Stack:
         ]
         store.write(view, values)
     return Stack(settings)
-
-
-def _free_ports() -> int:
-    for base in range(21_000, 30_000, 50):
-        if all(_free(base + offset) for offset in offsets().values()):
-            return base
-    raise AssertionError("no free block of ports from 21000 to 30000")
-
-
-def _free(number: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", number)) != 0
