@@ -92,9 +92,10 @@ COMPILE = $(UV) pip compile -q --python-version 3.11 --python-platform x86_64-ma
 	@touch $@
 
 # `jobs` and `test` have the package itself, installed in place, and with it the `tidemill` command.
-.venv/%/.ready: requirements/%.txt .venv/tools/.ready
+.venv/%/.ready: requirements/%.txt requirements/openmp.py .venv/tools/.ready
 	@echo "environment $*"
 	@[ -x .venv/$*/bin/python ] || $(UV) venv -q -p $(PYTHON) .venv/$*
 	@$(UV) pip sync -q --require-hashes -p .venv/$*/bin/python requirements/$*.txt
 	@case $* in jobs|test) $(UV) pip install -q --no-deps -p .venv/$*/bin/python -e . ;; esac
+	@case $* in jobs|serve|test) .venv/$*/bin/python requirements/openmp.py ;; esac
 	@touch $@
