@@ -141,8 +141,10 @@ def test_a_killed_service_is_back_by_itself(installation: Installation, first: d
 
 
 def test_status_and_doctor_see_the_services(installation: Installation, first: dict[str, Any]) -> None:
-    status = installation.facts("status")
-    assert set(status["services"].values()) == {"RUNNING"}
+    end = time.monotonic() + 60  # what an earlier test killed is being started again
+    while set((status := installation.facts("status"))["services"].values()) != {"RUNNING"}:
+        assert time.monotonic() < end, status["services"]
+        time.sleep(1)
     for project in PROJECTS:
         assert status["projects"][project]["release"] == {"champion": None, "challenger": None, "rollout": None}
     checks = {
