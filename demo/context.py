@@ -26,6 +26,8 @@ DAILY = Batches.parse("2026-02-20..2026-02-21")
 SERVED = Batches.parse("2026-02-22..2026-02-23")
 CALM = Batches.parse("2026-02-24..2026-03-01")
 SHIFTED = Batches.parse("2026-03-02..2026-04-05")
+NEXT = Batches.parse("2026-04-06")
+"""The day after everything ingested: what live clients send, so that their features are there to look up."""
 
 
 class DemoFailed(TidemillError):
@@ -73,9 +75,8 @@ class Context:
         return [payment for day in days for payment in simulate.requests(day, SEED, drift_from)]
 
     def live(self) -> Live:
-        """Clients that keep sending the newest payments in the background."""
-        last = Batches(SHIFTED.last, SHIFTED.last)
-        return Live(self.settings, self.predict, self.payments(last, SHIFTED.first))
+        """Clients that keep sending the next day's payments in the background."""
+        return Live(self.settings, self.predict, self.payments(NEXT, SHIFTED.first))
 
     def tidemill(self, *arguments: str) -> dict[str, Any]:
         """Runs the command line as a person would and returns its JSON."""

@@ -9,8 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from demo.context import SHIFTED, Context
-from jobs.batch import Batches
+from demo.context import NEXT, SHIFTED, Context
 from jobs.settings import HOME, ROOT
 from jobs.storage import current
 
@@ -97,7 +96,7 @@ def addresses(console: Console, context: Context) -> None:
     settings, lake, project = context.settings, context.lake, context.project
     secrets = HOME / "settings.env"
     report = current(lake.monitoring(project.name, "drift", SHIFTED.last))
-    payment = context.payments(Batches(SHIFTED.last, SHIFTED.last), SHIFTED.first)[0]
+    payment = context.payments(NEXT, SHIFTED.first)[0]
     pages = [
         (
             "Airflow",

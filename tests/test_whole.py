@@ -93,7 +93,9 @@ def test_a_repeated_demo_finds_everything_done(
     )
     if answer.returncode == 127:
         pytest.skip("there is no curl on this machine to paste the printed prediction into")
-    assert 0 <= json.loads(answer.stdout)["probability"] <= 1
+    scored = json.loads(answer.stdout)
+    assert 0 <= scored["probability"] <= 1
+    assert (scored["unknown"], scored["degraded"]) == ([], False)
 
 
 def test_a_prediction_needs_the_key(first: tuple[dict[str, Any], float], environment: dict[str, str]) -> None:
