@@ -102,7 +102,7 @@ FRAUD = Project(
             Threshold(metric="roc_auc", minimum=0.70, allowed_regression=0.02),
             Threshold(metric="mean_prediction_ratio", minimum=0.5, maximum=2.0),
         ),
-        minimum_rows=2_000,
+        minimum_rows=1_000,
         minimum_positives=20,
     ),
     # The pace of a demo: with real clients a step bakes for hours (the defaults are ten minutes).
