@@ -66,7 +66,7 @@ def test_as_good_as_the_champion_and_better_than_the_baselines_is_promoted():
         ("models", {}),
         ("models.fraud.candidates.xgboost.digest", "c0"),
         ("models.fraud.picked", "lightgbm"),
-        ("models.fraud.rows", 1_999),
+        ("models.fraud.rows", FRAUD.gate.minimum_rows - 1),
         ("models.fraud.rows", ...),
         ("models.fraud.positives", 19),
         ("models.fraud.positives", True),
