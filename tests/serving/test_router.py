@@ -169,6 +169,7 @@ def test_a_rehearsed_candidate_shows_in_the_counts_and_not_to_clients(
     before = routed.router.observe("fraud")
     with candidate(routed, bundles["xgboost"], 50, kind), Load(routed) as load:
         load.more(300)
+        until(lambda: between(before["green"], routed.router.observe("fraud")["green"]).requests >= 100)
     time.sleep(1.2)  # the router merges its histograms twice a second
     after = routed.router.observe("fraud")
     seen: dict[str, Any] = {slot: between(before[slot], after[slot]) for slot in before}
