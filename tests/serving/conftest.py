@@ -90,7 +90,7 @@ class Stack:
 
     def _start(self, name: str, command: list[str]) -> None:
         if not Path(command[0]).exists():
-            pytest.skip(f"{command[0]} is missing; run `make environments`")
+            pytest.fail(f"{command[0]} is missing; run `make environments`")
         log = (self.settings.home / f"{name}.log").open("ab")
         self.running[name] = subprocess.Popen(command, env=self.environment(), cwd=ROOT, stdout=log, stderr=log)
 
