@@ -43,7 +43,7 @@ class Lines:
 
     def __init__(self, project: Project) -> None:
         self._event_id, self._event_time = project.sources[0].event_id, project.sources[0].event_time
-        self._entities = tuple(dict.fromkeys(key for view in project.views for key in view.entity))
+        self._entities = tuple(dict.fromkeys(key for view in project.every_view for key in view.entity))
 
     def day(self, served: Served) -> date:
         """The UTC day of the event."""

@@ -108,6 +108,6 @@ def landings(project: Project) -> list[Await]:
 
 
 def features_ready(project: Project) -> Await:
-    """A wait for the last of a day's feature views to be published."""
-    folder = partial(Lake.features, project=project.name, view=project.views[-1].name)
+    """A wait for a day's events to be published with their labels: the last thing the features stage does."""
+    folder = partial(Lake.spine, project=project.name)
     return Await(task_id="features_ready", folder=folder, files=POINTER, conf=Batch, retries=2)

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jobs.spec import Canary, FeatureView, Label, Model, Project, Source
+    from jobs.spec import Canary, Column, FeatureView, Label, LiveView, Model, Project, Source, Window
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}\Z")
 
 
 def contradictions(project: Project, *, reserved: str) -> Iterable[str]:
     """A sentence for each fault of a declaration; `reserved` is the source name that no project may use."""
-    named: list[Project | Source | FeatureView | Model] = [project]
-    named += [*project.sources, *project.views, *project.models]
+    named: list[Project | Source | FeatureView | LiveView | Model] = [project]
+    named += [*project.sources, *project.every_view, *project.models]
     for one in named:
         if not _NAME.match(one.name):
             yield f"{type(one).__name__.lower()} name {one.name!r} is not lower-case letters, digits and _"
     for what, names in (
         ("source", [source.name for source in project.sources]),
         ("table", list(project.tables)),
-        ("feature view", [view.name for view in project.views]),
+        ("feature view", [view.name for view in project.every_view]),
         ("model", [model.name for model in project.models]),
     ):
         if not names:
@@ -37,12 +37,49 @@ def contradictions(project: Project, *, reserved: str) -> Iterable[str]:
             yield f"feature view {view.name!r} needs at least one entity key and one feature"
         if view.ttl <= timedelta(0) or view.lag < timedelta(0):
             yield f"feature view {view.name!r}: ttl must be positive and lag must not be negative"
+    for live in project.live_views:
+        yield from _of_live_view(live, project)
     for model in project.models:
         yield from _of_model(model, project.label)
     yield from _of_canary(project.canary)
     for threshold in project.gate.thresholds:
         if threshold.minimum is threshold.maximum is threshold.allowed_regression is None:
             yield f"gate threshold on {threshold.metric!r} bounds nothing"
+
+
+def _of_live_view(view: LiveView, project: Project) -> Iterable[str]:
+    if not view.entity or not view.windows:
+        yield f"live view {view.name!r} needs at least one entity key and one window"
+    requested = {column.name: column for column in project.sources[0].columns} if project.sources else {}
+    for key in view.entity:
+        if key not in requested:
+            yield f"live view {view.name!r}: entity key {key!r} is not in a request, which has {', '.join(requested)}"
+    for name in sorted({name for name in view.features if view.features.count(name) > 1}):
+        yield f"live view {view.name!r}: window {name!r} is declared twice"
+    for window in view.windows:
+        for fault in _of_window(window, project, requested):
+            yield f"live view {view.name!r}: window {window.name!r} {fault}"
+
+
+def _of_window(window: Window, project: Project, requested: Mapping[str, Column]) -> Iterable[str]:
+    if not _NAME.match(window.name):
+        yield "has a name that is not lower-case letters, digits and _"
+    if window.length <= timedelta(0) or window.delay < timedelta(0):
+        yield "needs a positive length and a delay that is not negative"
+    if (window.column is None) != (window.function == "count"):
+        yield "needs a column, unless it is a count" if window.column is None else "counts events and takes no column"
+    if window.hop is not None and (
+        window.hop <= timedelta(0) or window.length % window.hop or window.delay % window.hop
+    ):
+        yield f"has a hop of {window.hop}, of which its length and delay are not multiples"
+    column = requested.get(window.column or "")
+    if window.column and (column is None or column.nullable) and window.delay.days < project.label.delay_days:
+        yield (
+            f"reads {window.column!r}, which no request carries and is certain only after "
+            f"{project.label.delay_days} days: a delay of {window.delay.days} days leaks what was not known yet"
+        )
+    if column and column.type == "string" and window.function != "distinct":
+        yield f"takes the {window.function} of the text {window.column!r}; texts can only be counted as distinct"
 
 
 def _of_source(source: Source, reserved: str) -> Iterable[str]:

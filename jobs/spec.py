@@ -14,6 +14,7 @@ from jobs.errors import SpecError
 ColumnType = Literal["string", "integer", "number", "boolean", "timestamp"]
 Format = Literal["csv", "jsonl", "parquet"]
 Library = Literal["rule", "logistic_regression", "xgboost", "lightgbm"]
+Function = Literal["count", "sum", "min", "max", "distinct", "last"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +59,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureView:
-    """Integer features of an entity, computed once a batch by the dbt mart `<project>_<name>`."""
+    """A batch view: integer features of an entity, computed once a batch by the dbt mart `<project>_<name>`."""
 
     name: str
     entity: tuple[str, ...]
@@ -74,6 +75,57 @@ class FeatureView:
     def schema(self) -> str:
         """A hash of the entity keys and features in their order: what a stored value's layout depends on."""
         return hashlib.sha256(repr((self.entity, self.features)).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """One feature of a live view: a function of an entity's events in (t - delay - length, t - delay].
+
+    Without a delay the event at t is itself included, and of the events at exactly t those whose id is not greater.
+    """
+
+    name: str
+    function: Function
+    length: timedelta
+    column: str | None = None
+    """An integer or boolean column of the events, or with `distinct` a text; only `count` has none."""
+    delay: timedelta = timedelta(0)
+    hop: timedelta | None = None
+    """For keys with too many events: edges in the past are floored to it, and the store keeps a tile for each hop.
+
+    None is exact: the store keeps the key's events of the longest window.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveView:
+    """Trailing windows over an entity's events, up to date with the event that is scored; an empty window is 0."""
+
+    name: str
+    entity: tuple[str, ...]
+    windows: tuple[Window, ...]
+    events: str = "spine"
+    """The dbt mart `<project>_<events>` that holds the events, published by event day with their id and time."""
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the windows."""
+        return tuple(window.name for window in self.windows)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the events that the windows need, each once, in alphabetical order."""
+        return tuple(sorted({window.column for window in self.windows if window.column}))
+
+    @property
+    def reach(self) -> timedelta:
+        """How far before an event its oldest window begins."""
+        return max(window.delay + window.length + (window.hop or timedelta(0)) for window in self.windows)
+
+    @property
+    def schema(self) -> str:
+        """A hash of the entity keys and windows: what a stored value's layout and meaning depend on."""
+        return hashlib.sha256(repr((self.entity, self.windows, self.events)).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +230,7 @@ class Project:
     tables: tuple[str, ...]
     """What `etl.clean` returns, each partitioned by event day."""
     views: tuple[FeatureView, ...]
+    live_views: tuple[LiveView, ...]
     label: Label
     models: tuple[Model, ...]
     gate: Gate
@@ -194,8 +247,18 @@ class Project:
         return _find(f"project {self.name!r} has no source", name, (*self.sources, PREDICTIONS))
 
     def view(self, name: str) -> FeatureView:
-        """The declared feature view; raises SpecError naming those there are."""
+        """The declared batch view; raises SpecError naming those there are."""
         return _find(f"project {self.name!r} has no feature view", name, self.views)
+
+    @property
+    def every_view(self) -> tuple[FeatureView | LiveView, ...]:
+        """Batch and live views: what `features.request` is given."""
+        return (*self.views, *self.live_views)
+
+    @property
+    def entity(self) -> str:
+        """The entity key that metrics, stickiness and slices count by: the first of the first view."""
+        return self.every_view[0].entity[0]
 
     def model(self, name: str) -> Model:
         """The declared model; raises SpecError naming those there are."""
@@ -222,6 +285,7 @@ PREDICTIONS = Source(
         Column(name="entities", type="string", personal=True),
         Column(name="payload", type="string", personal=True),
         Column(name="vector", type="string"),
+        Column(name="provenance", type="string", nullable=True),
     ),
     event_id="request_id",
     event_time="event_time",
@@ -231,12 +295,14 @@ PREDICTIONS = Source(
 )
 """The prediction log, which every served project has: a source like any other.
 
-`entities`, `payload` and `vector` are JSON texts: the entity keys, the request as it was
-validated, and the exact model inputs in the order the model declares.
+`entities`, `payload`, `vector` and `provenance` are JSON texts: the entity keys, the request as it
+was validated, the exact model inputs in the order the model declares, and for each view what its
+values were read from: `{"schema", "available_at"}` of a batch view (microseconds, null where
+nothing was found), `{"schema", "events", "checksum"}` of a live one.
 """
 
 
-_Named = TypeVar("_Named", Source, FeatureView, Model)
+_Named = TypeVar("_Named", Source, FeatureView, LiveView, Model)
 
 
 def _find(what: str, name: str, known: Iterable[_Named]) -> _Named:

@@ -96,7 +96,7 @@ def write_matured(project: Project, inputs: Inputs, batch: date, path: Path) -> 
     with duckdb.connect() as connection:
         served = load_served(connection, inputs)
         spines = [file for one in inputs.spines for file in one.paths()]
-        query = _MATURED.format(entity=project.views[0].entity[0])
+        query = _MATURED.format(entity=project.entity)
         begin = day_end(batch - timedelta(days=MATURED_DAYS))
         table = connection.sql(query, params=[spines, begin, day_end(batch)]).to_arrow_table()
     pq.write_table(table, path)

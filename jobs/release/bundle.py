@@ -46,7 +46,7 @@ class Bundle:
 def contract_of(project: Project) -> dict[str, Any]:
     """What a release and the code that serves it must agree on: views, request transform and spec."""
     microsecond = timedelta(microseconds=1)
-    views = {
+    views: dict[str, dict[str, Any]] = {
         view.name: {
             "entity": list(view.entity),
             "features": list(view.features),
@@ -56,6 +56,8 @@ def contract_of(project: Project) -> dict[str, Any]:
         }
         for view in project.views
     }
+    views |= {view.name: {"entity": list(view.entity), "features": list(view.features), "schema": view.schema}
+              for view in project.live_views}  # fmt: skip
     found = importlib.util.find_spec(f"jobs.projects.{project.name}.features")
     transform = digest_file(Path(found.origin)) if found and found.origin else ""
     return {"views": views, "request_transform": transform, "spec": project.digest}

@@ -30,7 +30,7 @@ def projects() -> Result:
             "title": project.title,
             "owner": project.owner,
             "sources": [source.name for source in project.sources],
-            "views": [view.name for view in project.views],
+            "views": [view.name for view in project.every_view],
             "models": [model.name for model in project.models],
             "schedule": project.schedule,
         }
@@ -56,6 +56,7 @@ def explain(project: Project) -> Result:
         "sources": {source.name: _source(source) for source in (*project.sources,)},
         "tables": list(project.tables),
         "views": {view.name: _view(view) for view in project.views},
+        "live_views": {view.name: _live_view(view) for view in project.live_views},
         "label": {"column": project.label.column, "delay_days": project.label.delay_days},
         "models": {model.name: _model(model) for model in project.models},
         "gate": {threshold.metric: _bounds(threshold) for threshold in project.gate.thresholds},
@@ -97,14 +98,14 @@ def dags(project: Project) -> list[str]:
 def folders(project: Project, settings: Settings) -> dict[str, str]:
     """Where each kind of the project's data lies; a batch is a folder below."""
     lake, day = Lake(settings.lake_uri), date(2000, 1, 1)
-    source, table, view = project.sources[0].name, project.tables[0], project.views[0].name
+    source, table = project.sources[0].name, project.tables[0]
     above: dict[str, Path] = {
         "landing": lake.landing(project.name, source, day).parents[1],
         "quarantine": lake.quarantine(project.name, source, day).parents[1],
         "raw": lake.raw(project.name, source, day).parents[1],
         "clean": lake.clean(project.name, table, day).parents[1],
         "validation": lake.validation(project.name, day).parents[1],
-        "features": lake.features(project.name, view, day).parents[1],
+        "features": lake.spine(project.name, day).parents[1],
         "monitoring": lake.monitoring(project.name, "drift", day).parents[1],
         "runs": lake.run(project.name, "any").parent,
         "releases": lake.release(project.name, "any").parent,
@@ -133,6 +134,22 @@ def _view(view: Any) -> dict[str, Any]:
         "ttl_hours": view.ttl.total_seconds() / 3600,
         "schema": view.schema,
     }
+
+
+def _live_view(view: Any) -> dict[str, Any]:
+    return {
+        "entity": list(view.entity),
+        "events": view.events,
+        "windows": {window.name: _window(window) for window in view.windows},
+        "schema": view.schema,
+    }
+
+
+def _window(window: Any) -> str:
+    of = f"({window.column})" if window.column else ""
+    ends = f" ending {window.delay} before" if window.delay else ""
+    hop = f", hop {window.hop}" if window.hop else ""
+    return f"{window.function}{of} over {window.length}{ends}{hop}"
 
 
 def _model(model: Any) -> dict[str, Any]:

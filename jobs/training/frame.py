@@ -86,7 +86,7 @@ def read_frame(project: Project, model: Model, snapshot: Published) -> Frame:
     return Frame(
         event_id=_array(table["event_id"]),
         event_time=_array(table["event_time"]),
-        entity=_array(table[project.views[0].entity[0]]),
+        entity=_array(table[project.entity]),
         label=np.asarray(pc.cast(table["label"], "bool"), dtype=bool),
         part=_array(table["part"]),
         vectors=np.column_stack([np.asarray(table[name], dtype=np.float64) for name in model.inputs]),

@@ -1,6 +1,6 @@
 """Card-payment fraud: is this payment made by the card's owner?"""
 
-from datetime import date
+from datetime import date, timedelta
 
 from jobs.spec import (
     Alias,
@@ -10,12 +10,17 @@ from jobs.spec import (
     FeatureView,
     Gate,
     Label,
+    LiveView,
     Model,
     Project,
     Source,
     Split,
     Threshold,
+    Window,
 )  # fmt: skip
+
+DELAY = timedelta(days=7)
+"""Until a payment's label is known for certain."""
 
 TRANSACTIONS = Source(
     name="transactions",
@@ -52,20 +57,41 @@ FRAUD_REPORTS = Source(
 )
 """What card holders and investigators report, within a week of the payment; silence means genuine."""
 
-CUSTOMER = FeatureView(
+CUSTOMER = LiveView(
     name="customer",
+    entity=("customer_id",),
+    windows=tuple(
+        window
+        for days in (1, 7, 30)
+        for window in (
+            Window(name=f"count_{days}d", function="count", length=timedelta(days=days)),
+            Window(name=f"amount_cents_{days}d", function="sum", column="amount_cents", length=timedelta(days=days)),
+        )
+    ),
+)
+"""What a customer pays, the present payment included."""
+
+TERMINAL = LiveView(
+    name="terminal",
+    entity=("terminal_id",),
+    windows=tuple(
+        window
+        for days in (1, 7, 30)
+        for window in (
+            Window(name=f"count_{days}d", function="count", length=timedelta(days=days), delay=DELAY),
+            Window(name=f"frauds_{days}d", function="sum", column="label", length=timedelta(days=days), delay=DELAY),
+        )
+    ),
+)
+"""Frauds at a terminal. Windows end seven days before the payment: only then is every label in them known."""
+
+CUSTOMER_PROFILE = FeatureView(
+    name="customer_profile",
     entity=("customer_id",),
     features=("count_1d", "amount_cents_1d", "count_7d", "amount_cents_7d", "count_30d", "amount_cents_30d"),
     lookback_days=30,
 )
-
-TERMINAL = FeatureView(
-    name="terminal",
-    entity=("terminal_id",),
-    features=("count_1d", "frauds_1d", "count_7d", "frauds_7d", "count_30d", "frauds_30d"),
-    lookback_days=37,
-)
-"""Windows end seven days before the batch does: only then is every label in them known."""
+"""What a customer paid up to the end of a day."""
 
 INPUTS = (
     "amount", "is_weekend", "is_night",
@@ -83,8 +109,9 @@ FRAUD = Project(
     schedule="0 2 * * *",
     sources=(TRANSACTIONS, FRAUD_REPORTS),
     tables=("transactions", "fraud_reports"),
-    views=(CUSTOMER, TERMINAL),
-    label=Label(column="is_fraud", delay_days=7),
+    views=(CUSTOMER_PROFILE,),
+    live_views=(CUSTOMER, TERMINAL),
+    label=Label(column="is_fraud", delay_days=DELAY.days),
     models=(
         Model(
             name="fraud",

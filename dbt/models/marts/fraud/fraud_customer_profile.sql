@@ -7,7 +7,7 @@ windows as (
         cast(batches.batch - interval '1 day' * ages.age as date) as event_day
     from {{ source('fraud', 'batches') }} as batches
     cross join {{ ages(30) }} as ages
-    where batches.mart = 'customer'
+    where batches.mart = 'customer_profile'
 ),
 
 daily as (
