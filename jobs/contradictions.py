@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from jobs.reasons import faults_of_reasons
+
 if TYPE_CHECKING:
-    from jobs.spec import Canary, Column, FeatureView, Label, LiveView, Model, Project, Source, Window
+    from jobs.spec import Canary, Column, FeatureView, Gate, Label, LiveView, Model, Project, Source, Window
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}\Z")
 
@@ -42,9 +44,7 @@ def contradictions(project: Project, *, reserved: str) -> Iterable[str]:
     for model in project.models:
         yield from _of_model(model, project.label)
     yield from _of_canary(project.canary)
-    for threshold in project.gate.thresholds:
-        if threshold.minimum is threshold.maximum is threshold.allowed_regression is None:
-            yield f"gate threshold on {threshold.metric!r} bounds nothing"
+    yield from _of_gate(project.gate)
 
 
 def _of_live_view(view: LiveView, project: Project) -> Iterable[str]:
@@ -103,8 +103,16 @@ def _of_model(model: Model, label: Label) -> Iterable[str]:
             f"model {model.name!r}: split.delay_days {model.split.delay_days} is shorter than "
             f"the label's delay {label.delay_days}"
         )
+    for fault in faults_of_reasons(model.reasons, model.inputs):
+        yield f"model {model.name!r}: {fault}"
     if model.split.validation_days >= model.split.train_days:
         yield f"model {model.name!r}: split.validation_days must be fewer than train_days"
+
+
+def _of_gate(gate: Gate) -> Iterable[str]:
+    for threshold in gate.thresholds:
+        if threshold.minimum is threshold.maximum is threshold.allowed_regression is None:
+            yield f"gate threshold on {threshold.metric!r} bounds nothing"
 
 
 def _of_canary(canary: Canary) -> Iterable[str]:

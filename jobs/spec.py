@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
 from typing import Literal, TypeVar
 
 from jobs.contradictions import contradictions
 from jobs.errors import SpecError
+from jobs.reasons import Reason as Reason  # noqa: PLC0414 - projects declare it from here
 
 ColumnType = Literal["string", "integer", "number", "boolean", "timestamp"]
 Format = Literal["csv", "jsonl", "parquet"]
@@ -161,6 +162,8 @@ class Model:
     metric: str
     split: Split
     seed: int = 20_261_121
+    reasons: tuple[Reason, ...] = field(default=(), repr=False)
+    """The inputs in words, for `POST /<project>/explain`; other words are no other model."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from jobs.spec import (
     LiveView,
     Model,
     Project,
+    Reason,
     Source,
     Split,
     Threshold,
@@ -101,6 +102,37 @@ INPUTS = (
     "terminal_count_30d", "terminal_risk_30d", "amount_over_mean_30d",
 )  # fmt: skip
 
+REASONS = (
+    Reason(input="amount", text="the amount is {value:.2f}"),
+    Reason(input="is_weekend", text="paid on a weekend", zero="paid on a weekday"),
+    Reason(input="is_night", text="paid between midnight and seven", zero="not paid at night"),
+    Reason(input="amount_over_mean_30d", text="the amount is {value:.1f} times this customer's 30-day mean"),
+    *(
+        reason
+        for days, while_ in ((1, "1 day"), (7, "7 days"), (30, "30 days"))
+        for reason in (
+            Reason(
+                input=f"customer_count_{days}d",
+                text=f"the customer's payments in {while_}, this one included: {{value:.0f}}",
+            ),
+            Reason(
+                input=f"customer_mean_amount_{days}d",
+                text=f"the customer's mean amount over {while_} is {{value:.2f}}",
+            ),
+            Reason(
+                input=f"terminal_count_{days}d",
+                text=f"payments at the terminal in {while_}, ending a week ago: {{value:.0f}}",
+            ),
+            Reason(
+                input=f"terminal_risk_{days}d",
+                text=f"{{value:.0%}} of the {{terminal_count_{days}d:.0f}} payments at the terminal "
+                f"in {while_}, ending a week ago, were fraud",
+                zero=f"no fraud is known at the terminal in {while_}, ending a week ago",
+            ),
+        )
+    ),
+)
+
 FRAUD = Project(
     name="fraud",
     title="Card-payment fraud",
@@ -121,6 +153,7 @@ FRAUD = Project(
             trials=12,
             metric="average_precision",
             split=Split(train_days=28, delay_days=7, test_days=7, validation_days=7),
+            reasons=REASONS,
         ),
     ),
     gate=Gate(
