@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -27,7 +28,7 @@ SERVED = Batches.parse("2026-02-22..2026-02-23")
 CALM = Batches.parse("2026-02-24..2026-03-01")
 SHIFTED = Batches.parse("2026-03-02..2026-04-05")
 NEXT = Batches.parse("2026-04-06")
-"""The day after everything ingested: what live clients send, so that their features are there to look up."""
+"""The day after everything ingested: where live clients begin, so that their features are there to look up."""
 
 
 class DemoFailed(TidemillError):
@@ -75,8 +76,13 @@ class Context:
         return [payment for day in days for payment in simulate.requests(day, SEED, drift_from)]
 
     def live(self) -> Live:
-        """Clients that keep sending the next day's payments in the background."""
-        return Live(self.settings, self.predict, self.payments(NEXT, SHIFTED.first))
+        """Clients that keep sending in the background, each payment once; the next go on where these stop."""
+        return Live(self.settings, self.project, self._upcoming)
+
+    @cached_property
+    def _upcoming(self) -> Iterator[dict[str, Any]]:
+        days = (NEXT.first + timedelta(days=number) for number in itertools.count())
+        return (payment for day in days for payment in self.payments(Batches(day, day), SHIFTED.first))
 
     def tidemill(self, *arguments: str) -> dict[str, Any]:
         """Runs the command line as a person would and returns its JSON."""

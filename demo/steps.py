@@ -119,7 +119,7 @@ def traffic(context: Context) -> dict[str, Any]:
     clients = {}
     for day in SERVED:
         context.say(f"clients send the payments of {day}")
-        clients[str(day)] = send(context.settings, context.predict, context.payments(Batches(day, day))).facts()
+        clients[str(day)] = send(context.settings, context.project, context.payments(Batches(day, day))).facts()
         context.succeed("data", f"demo__{day}", {"batch": str(day)})
     context.succeed("data", "demo__calm", {"batch": str(CALM)})
     watched = Batches(SERVED.first, CALM.last)
@@ -144,7 +144,7 @@ def drift(context: Context) -> dict[str, Any]:
     context.succeed("data", "demo__shifted", {"batch": str(known)})
     context.say(f"clients send the payments of {SHIFTED.last}")
     last = context.payments(Batches(SHIFTED.last, SHIFTED.last), SHIFTED.first)
-    clients = send(context.settings, context.predict, last).facts()
+    clients = send(context.settings, context.project, last).facts()
     context.succeed("data", f"demo__{SHIFTED.last}", {"batch": str(SHIFTED.last)})
     run = context.succeed("monitoring", f"demo__{SHIFTED.last}", {"batch": str(SHIFTED.last)})
     found = _monitoring(context, SHIFTED.last)

@@ -1,13 +1,16 @@
-"""Simulated clients: they send payments to the prediction endpoint over HTTP and count what comes back."""
+"""Simulated clients: they send events to the prediction endpoint over HTTP and count what comes back.
+
+An entity's events are sent in their order, the next once the one before it was answered, as real clients do:
+whoever pays twice does so one after the other, and live features count what came before.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import threading
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +18,9 @@ from typing import Any, Self
 import httpx
 
 from jobs.settings import Settings
+from jobs.spec import Project
+
+CONNECTIONS = 16
 
 
 @dataclass
@@ -42,63 +48,97 @@ class Tally:
         }
 
 
-async def _send(client: httpx.AsyncClient, path: str, payment: dict[str, Any], tally: Tally) -> None:
-    began = time.perf_counter()
-    try:
-        answer = await client.post(path, json=payment, headers={"x-entity": payment["customer_id"]})
-    except httpx.TransportError as error:
-        tally.statuses[type(error).__name__] += 1
-        return
-    tally.milliseconds.append((time.perf_counter() - began) * 1000)
-    tally.statuses[str(answer.status_code)] += 1
-    if answer.status_code == 200:
-        body = answer.json()
-        tally.slots[body["slot"]] += 1
-        tally.decisions[body["decision"]] += 1
-        tally.releases[body["release"]] += 1
+class _Clients:
+    """At most 16 requests under way, and of one entity at most one."""
+
+    def __init__(self, client: httpx.AsyncClient, path: str, entity: str, tally: Tally) -> None:
+        self._client, self._path, self._entity, self._tally = client, path, entity, tally
+        self._free = asyncio.Semaphore(CONNECTIONS)
+        self._behind: dict[str, deque[dict[str, Any]]] = {}
+        """Of every entity with a request under way, the events that wait for its answer."""
+        self._tasks = set[asyncio.Task[None]]()
+
+    async def take(self, event: dict[str, Any]) -> None:
+        """Sends the event as soon as its entity's earlier ones are answered; waits while all connections are busy."""
+        entity = event[self._entity]
+        if entity in self._behind:
+            self._behind[entity].append(event)
+            return
+        await self._free.acquire()
+        self._behind[entity] = deque([event])
+        task = asyncio.create_task(self._follow(entity))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def finish(self) -> None:
+        """Returns when everything taken is answered."""
+        await asyncio.gather(*self._tasks)
+
+    async def _follow(self, entity: str) -> None:
+        behind = self._behind[entity]
+        try:
+            while behind:
+                await self._send(behind.popleft())
+        finally:
+            del self._behind[entity]
+            self._free.release()
+
+    async def _send(self, event: dict[str, Any]) -> None:
+        began, tally = time.perf_counter(), self._tally
+        try:
+            answer = await self._client.post(self._path, json=event, headers={"x-entity": event[self._entity]})
+        except httpx.TransportError as error:
+            tally.statuses[type(error).__name__] += 1
+            return
+        tally.milliseconds.append((time.perf_counter() - began) * 1000)
+        tally.statuses[str(answer.status_code)] += 1
+        if answer.status_code == 200:
+            body = answer.json()
+            tally.slots[body["slot"]] += 1
+            tally.decisions[body["decision"]] += 1
+            tally.releases[body["release"]] += 1
 
 
-async def _clients(
+async def _send_all(
     settings: Settings,
-    path: str,
-    payments: Sequence[dict[str, Any]],
+    project: Project,
+    events: Iterable[dict[str, Any]],
     tally: Tally,
     rate: float,
     stop: threading.Event | None,
 ) -> None:
-    """Sends each payment once; with `stop`, goes round and round until it is set."""
+    """Sends each event once, until there are no more or `stop` is set."""
     headers = {"Authorization": f"Bearer {settings.need('api_key')}"}
-    limits = httpx.Limits(max_connections=16, max_keepalive_connections=16)
-    endless = itertools.cycle(payments) if stop else iter(payments)
+    limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
     async with httpx.AsyncClient(base_url=settings.serving_url, headers=headers, limits=limits, timeout=10) as client:
-        began, under_way = time.perf_counter(), set[asyncio.Task[None]]()
-        for sent, payment in enumerate(endless):
+        clients = _Clients(client, f"/{project.name}/predict", project.entity, tally)
+        began = time.perf_counter()
+        for sent, event in enumerate(events):
             if stop and stop.is_set():
                 break
             early = began + sent / rate - time.perf_counter()
             if early > 0:
                 await asyncio.sleep(early)
-            if len(under_way) >= 16:
-                _, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
-            under_way.add(asyncio.create_task(_send(client, path, payment, tally)))
-        if under_way:
-            await asyncio.wait(under_way)
+            await clients.take(event)
+        await clients.finish()
 
 
-def send(settings: Settings, path: str, payments: Sequence[dict[str, Any]], rate: float = 600) -> Tally:
-    """Sends each payment once, at most `rate` a second, and returns what clients saw."""
+def send(settings: Settings, project: Project, events: Iterable[dict[str, Any]], rate: float = 600) -> Tally:
+    """Sends each event once, at most `rate` a second, and returns what clients saw."""
     tally = Tally()
-    asyncio.run(_clients(settings, path, payments, tally, rate, None))
+    asyncio.run(_send_all(settings, project, events, tally, rate, None))
     return tally
 
 
 class Live:
     """Clients that keep sending in the background for as long as the `with` block lasts."""
 
-    def __init__(self, settings: Settings, path: str, payments: Sequence[dict[str, Any]], rate: float = 250) -> None:
+    def __init__(
+        self, settings: Settings, project: Project, events: Iterable[dict[str, Any]], rate: float = 250
+    ) -> None:
         self.tally = Tally()
         self._stop = threading.Event()
-        clients = _clients(settings, path, payments, self.tally, rate, self._stop)
+        clients = _send_all(settings, project, events, self.tally, rate, self._stop)
         self._thread = threading.Thread(target=asyncio.run, args=(clients,), daemon=True)
 
     def __enter__(self) -> Self:

@@ -10,6 +10,9 @@ MAXIMUM_BYTES = 1_048_576
 ROUTES = "projects"
 BUCKETS = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1_000, 2_000, 5_000, 20_000)
 """Upper bounds in milliseconds, which is as fine as Envoy measures; the last is beyond the longest time-out."""
+PATHS = {"predict": "", "explain": "-explain"}
+"""What a project answers, and the suffix of the clusters that do: explanations have the same slots and weights in
+clusters of their own, because a rollout's verdict counts what becomes of predictions only."""
 _TYPE = "type.googleapis.com/envoy"
 _MANY = 4_096
 Json = dict[str, Any]
@@ -32,8 +35,10 @@ def bootstrap(
     clusters = [_cluster("admin", {"pipe": {"path": str(admin_socket)}})]
     for project, ports in slots.items():
         for slot, number in ports.items():
-            clusters.append(_slot(direct(project, slot), number))
-            clusters += [_aggregate(project, slot, other) for other in ports if other != slot]
+            others = [other for other in ports if other != slot]
+            for suffix in PATHS.values():
+                clusters.append(_slot(direct(project, slot) + suffix, number))
+                clusters += [_aggregate(project, slot, other, suffix) for other in others]
     watched = {"path": str(routes), "watched_directory": {"path": str(routes.parent)}}
     source = {"path_config_source": watched, "resource_api_version": "V3"}
     return {
@@ -60,23 +65,24 @@ def routes(weights: Mapping[str, Sequence[tuple[str, int]]], version: str) -> Js
     """
     table = [
         {"match": {"path": "/livez"}, **_says(200, "live")},
-        *(_route(project, shares) for project, shares in weights.items()),
-        {"match": {"prefix": "/"}, **_says(404, "no such project")},
+        *(_route(project, path, shares) for project, shares in weights.items() for path in PATHS),
+        {"match": {"prefix": "/"}, **_says(404, "there is no such path")},
     ]
     host = {"name": "all", "domains": ["*"], "routes": table}
     resource = {"@type": f"{_TYPE}.config.route.v3.RouteConfiguration", "name": ROUTES, "virtual_hosts": [host]}
     return {"version_info": version, "resources": [resource]}
 
 
-def _route(project: str, shares: Sequence[tuple[str, int]]) -> Json:
+def _route(project: str, path: str, shares: Sequence[tuple[str, int]]) -> Json:
+    suffix = PATHS[path]
     return {
-        "name": project,
-        "match": {"prefix": f"/{project}/"},
+        "name": project + suffix,
+        "match": {"path": f"/{project}/{path}"},
         "route": {
             "timeout": "10s",
             "hash_policy": [{"header": {"header_name": "x-entity"}}],
             "weighted_clusters": {
-                "clusters": [{"name": name, "weight": weight} for name, weight in shares],
+                "clusters": [{"name": name + suffix, "weight": weight} for name, weight in shares],
                 "use_hash_policy": True,
             },
             "retry_policy": {
@@ -170,10 +176,10 @@ def _cluster(name: str, address: Json) -> Json:
     }
 
 
-def _aggregate(project: str, slot: str, other: str) -> Json:
-    members = [direct(project, slot), direct(project, other)]
+def _aggregate(project: str, slot: str, other: str, suffix: str) -> Json:
+    members = [direct(project, slot) + suffix, direct(project, other) + suffix]
     return {
-        "name": with_fallback(project, slot, other),
+        "name": with_fallback(project, slot, other) + suffix,
         "connect_timeout": "0.25s",
         "lb_policy": "CLUSTER_PROVIDED",
         "cluster_type": {
