@@ -19,7 +19,7 @@ ALL := $(RUNNING) test dev
 ready = $(1:%=.venv/%/.ready)
 CODE := jobs dags bentos demo tests requirements
 
-.PHONY: help demo test test-fast test-services test-slow faults up down clean lint format environments lock
+.PHONY: help demo test test-fast test-services test-slow faults bench up down clean lint format environments lock
 
 help:  ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*##/\t/' | awk -F'\t' '{printf "  make %-14s%s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ faults: $(call ready,$(ALL))  ## Inject every fault of the registry
 
 test-services: $(call ready,$(ALL))
 	.venv/test/bin/python -m pytest -q -m services
+
+bench: $(call ready,jobs test bench)  ## Measure side by side with the peers: var/bench/results.json, docs/performance.md
+	.venv/test/bin/python -m tests.bench
 
 up: .running  ## Start every service, without the demo's data
 	@.venv/jobs/bin/tidemill up
@@ -70,7 +73,7 @@ format: $(call ready,dev)  ## Rewrite the code in the one style
 environments: $(call ready,$(ALL))  ## Make or refresh every environment from its pins
 
 lock: .venv/tools/.ready  ## Resolve the pins of every environment anew
-	@for group in orchestrate jobs serve dev; do echo "requirements/$$group.txt"; $(COMPILE) --group $$group -o requirements/$$group.txt; done
+	@for group in orchestrate jobs serve dev bench; do echo "requirements/$$group.txt"; $(COMPILE) --group $$group -o requirements/$$group.txt; done
 	@echo requirements/test.txt; $(COMPILE) --group jobs --group test -c requirements/jobs.txt -o requirements/test.txt
 	@echo requirements/uv.txt; $(COMPILE) --group tools -o requirements/uv.txt
 
