@@ -1,43 +1,63 @@
 """A key's events for its live view, packed: what the online store keeps, and how a window is read from it.
 
-Times are int64 microseconds since 1970 UTC, ids UTF-8 bytes, values int64; rows are in the order of (time, id).
-An event is kept while it is newer than `min(newest, now) - reach - SLACK`, so one that arrives up to SLACK late still
-finds its whole window; an event more than AHEAD in the future is not kept, though its own answer includes it.
+Windows without a hop: an event is kept while it is newer than min(newest, now) - reach - SLACK, so that one which
+arrives up to SLACK late finds its whole window. Windows with a hop: events in the two newest tiles are kept as they
+are, older ones are folded into tiles. So, with a hop, (1) an event counts once however often it comes while it is in
+those two tiles; one that comes again after that counts again, until the lake's day replaces its tile; (2) an event
+that arrives after its tile was folded is answered from the whole tiles before its own and itself; (3) what was scored
+but never reaches the lake is forgotten when the lake's day replaces its tile. An event more than AHEAD in the future
+is not kept, with or without a hop, though its own answer includes it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import struct
-from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.features.live.plan import MASK, Plan, plan_of
+from jobs.features.live.packed import EMPTY, INTEGER, Ints, Rows, Table, id_of, name_of, names_of, narrow, pack, unpack
+from jobs.features.live.plan import DAY, Plan, plan_of
+from jobs.features.live.reading import Reading, windows_at
+from jobs.features.live.tiles import Tiles, kept, unpack_all, untils
 from jobs.spec import LiveView
 
+__all__ = [
+    "AHEAD",
+    "SLACK",
+    "Events",
+    "Reading",
+    "add",
+    "events_in",
+    "events_of",
+    "pack_all",
+    "read",
+    "replace",
+    "score",
+    "text_hash",
+    "values_of",
+]
+
 AHEAD = SLACK = 3_600_000_000
-_HEADER = struct.Struct("<qq")
-_TIME = struct.Struct("<q")
-_START = _HEADER.size
+"""An hour, in microseconds."""
 
 
 @dataclass(frozen=True)
 class Events:
     """Events of one key, in any order; `values` has a column for each of `view.columns`."""
 
-    times: NDArray[np.int64]
+    times: Ints
     ids: Sequence[str]
-    values: NDArray[np.int64]
+    values: Ints
 
     def __len__(self) -> int:
         return len(self.times)
 
-    def take(self, index: Sequence[int] | NDArray[Any]) -> Events:
+    def take(self, index: Sequence[int] | Ints) -> Events:
         """The events at these places."""
         return Events(self.times[index], [self.ids[int(at)] for at in index], self.values[index])
 
@@ -48,59 +68,14 @@ class Events:
         return cls(np.concatenate([part.times for part in parts]), ids, np.concatenate([part.values for part in parts]))
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """The windows of a view at one event.
-
-    `events` counts the events in them, those of each delay and hop by themselves, and `checksum` is the sum of their
-    `time & 0x7fffffff`: two sides that read other events differ in one of them.
-    """
-
-    values: tuple[int, ...]
-    events: int
-    checksum: int
-
-
-class _Rows:
-    """A packed state, looked at in place."""
-
-    __slots__ = ("data", "ids", "n", "times", "values", "width")
-
-    def __init__(self, data: bytes, columns: int) -> None:
-        self.data = data
-        self.n, self.width = _HEADER.unpack_from(data)
-        self.times = memoryview(data)[_START : _START + 8 * self.n].cast("q")
-        self.values = [_START + 8 * self.n * (1 + column) for column in range(columns)]
-        self.ids = _START + 8 * self.n * (1 + columns)
-
-    def column(self, index: int) -> NDArray[np.int64]:
-        return np.frombuffer(self.data, "<i8", self.n, self.values[index])
-
-    def place(self, time_us: int, name: bytes) -> tuple[int, bool]:
-        """Where the event stands or would stand, and whether it is there."""
-        low = bisect_left(self.times, time_us)
-        high = bisect_right(self.times, time_us, low)
-        if low == high:
-            return low, False
-        at = bisect_left(range(high), name, low, high, key=self.name)
-        return at, at < high and self.name(at) == name
-
-    def name(self, index: int) -> bytes:
-        start = self.ids + index * self.width
-        return self.data[start : start + self.width].rstrip(b"\0")
-
-
-_EMPTY = _HEADER.pack(0, 1)
-
-
 def events_of(view: LiveView, payload: Mapping[str, Any], event_ids: Sequence[str]) -> Events:
     """Scored events: `event_time` in microseconds and the view's columns, of which a missing one is 0."""
     times = np.asarray(payload["event_time"], dtype=np.int64)
     return Events(times, event_ids, values_of(view, payload, len(times)))
 
 
-def values_of(view: LiveView, columns: Mapping[str, Any], rows: int) -> NDArray[np.int64]:
-    """The columns of a view as int64[rows, columns]: a missing column, a null and an empty text are 0, a text its hash."""
+def values_of(view: LiveView, columns: Mapping[str, Any], rows: int) -> Ints:
+    """A view's columns as int64[rows, columns]: what is missing, null or an empty text is 0, another text its hash."""
     values = np.zeros((rows, len(view.columns)), dtype=np.int64)
     for index, name in enumerate(view.columns):
         if name in columns:
@@ -112,49 +87,37 @@ def values_of(view: LiveView, columns: Mapping[str, Any], rows: int) -> NDArray[
 
 def text_hash(text: str) -> int:
     """What stands for a text in a state: 64 bits of its BLAKE2b, 0 for the empty one."""
-    return _TIME.unpack(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest())[0] if text else 0
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int(INTEGER.unpack(digest)[0]) if text else 0
 
 
 def add(view: LiveView, data: bytes | None, events: Events, now_us: int) -> bytes:
     """The state with scored events; one whose identity is there already counts once."""
-    plan = plan_of(view)
-    if len(events) == 1:
-        return _insert(plan, data, int(events.times[0]), events.ids[0], events.values[0].tolist(), now_us)
-    times, names, values = _unpack(plan, data)
-    known = slice(None, None, -1)  # of two with one identity the last is kept: what is there, else the first
-    return _merged(
-        plan,
-        np.concatenate([events.times[known], times]),
-        np.concatenate([_names(events.ids)[known], names]),
-        np.concatenate([events.values[known], values]),
-        now_us,
-    )
+    for row, time_us in enumerate(events.times.tolist()):
+        data = score(view, data, time_us, events.ids[row], events.values[row].tolist(), now_us)[0]
+    return EMPTY if data is None else data
 
 
-def replace(
-    view: LiveView, data: bytes | None, events: Events, now_us: int, whole_days: Collection[int] = ()
-) -> bytes:
+def replace(view: LiveView, data: bytes | None, events: Events, now_us: int, whole_days: Collection[int] = ()) -> bytes:
     """The state with the lake's events, which win over those of the same identity.
 
-    `whole_days` are the days since 1970 of which `events` holds all of the key's: only tiles need to know.
+    `whole_days` are the days since 1970 of which `events` holds all of the key's events in the lake: they replace
+    those days in the tiles. An event already in a tile, of another day, is left as it is there.
     """
     plan = plan_of(view)
-    times, names, values = _unpack(plan, data)
-    return _merged(
-        plan,
-        np.concatenate([times, events.times]),
-        np.concatenate([names, _names(events.ids)]),
-        np.concatenate([values, events.values]),
-        now_us,
-    )
+    there, end = unpack(data or EMPTY, len(plan.columns))
+    table, _ = there.then(Table(events.times, names_of(events.ids), events.values)).sorted()
+    tiles = unpack_all(plan, data or EMPTY, end)
+    again = np.isin(table.times // DAY, np.fromiter(whole_days, np.int64, len(whole_days)))
+    return _settled(plan, table, [one.without(whole_days) for one in tiles], again, now_us)
 
 
 def read(view: LiveView, data: bytes | None, time_us: int, event_id: str) -> Reading:
     """The windows as of an event, which need not be in the state."""
     plan = plan_of(view)
-    rows = _Rows(data or _EMPTY, len(plan.columns))
-    at, there = rows.place(time_us, _name(event_id))
-    return _read(plan, rows, time_us, at + there, None)
+    rows = Rows(data or EMPTY, len(plan.columns))
+    at, there = rows.place(time_us, name_of(event_id))
+    return windows_at(plan, rows, time_us, at + there, None)
 
 
 def score(
@@ -162,10 +125,10 @@ def score(
 ) -> tuple[bytes, Reading]:
     """The state with a scored event, and the windows as of it: `add` and `read` in one."""
     plan = plan_of(view)
-    rows = _Rows(data or _EMPTY, len(plan.columns))
-    name = _name(event_id)
+    rows = Rows(data or EMPTY, len(plan.columns))
+    name = name_of(event_id)
     at, there = rows.place(time_us, name)
-    reading = _read(plan, rows, time_us, at + there, None if there else values)
+    reading = windows_at(plan, rows, time_us, at + there, None if there else values)
     if there or time_us > now_us + AHEAD:
         return rows.data, reading
     return _inserted(plan, rows, at, time_us, name, values, now_us), reading
@@ -173,150 +136,78 @@ def score(
 
 def events_in(view: LiveView, data: bytes | None) -> Events:
     """The events that a state keeps one by one."""
-    times, names, values = _unpack(plan_of(view), data)
-    ids = [name.replace(b"\0\xff", b"\0").decode("utf-8", "surrogatepass") for name in names.tolist()]
-    return Events(times, ids, values)
+    table, _ = unpack(data or EMPTY, len(view.columns))
+    return Events(table.times, [id_of(name) for name in table.names.tolist()], table.values)
 
 
-def pack_all(
-    view: LiveView,
-    starts: NDArray[np.int64],
-    times: NDArray[np.int64],
-    ids: Sequence[str],
-    values: NDArray[np.int64],
-    now_us: int,
-) -> list[bytes]:
+def pack_all(view: LiveView, starts: Ints, times: Ints, ids: Sequence[str], values: Ints, now_us: int) -> list[bytes]:
     """The states of many keys that have none yet.
 
     Rows are sorted by key, time and id, no identity twice; `starts` is the first row of each key.
     """
-    plan, names = plan_of(view), _names(ids)
-    ends = np.append(starts[1:], len(times))
-    horizon = np.minimum(times[ends - 1], now_us) - plan.exact - SLACK
+    plan, names = plan_of(view), names_of(ids)
     lengths = np.char.str_len(names)
+    ends = np.append(starts[1:], len(times))
+    oldest = np.minimum(times[ends - 1], now_us) - plan.exact - SLACK
     packed = []
-    for start, end, oldest in zip(starts.tolist(), ends.tolist(), horizon.tolist(), strict=True):
+    for start, end, horizon in zip(starts.tolist(), ends.tolist(), oldest.tolist(), strict=True):
         mine = times[start:end]
-        first = start + int(mine.searchsorted(oldest, "right"))
-        last = start + int(mine.searchsorted(now_us + AHEAD, "right"))
-        packed.append(_pack(times[first:last], _narrow(names[first:last], lengths[first:last]), values[first:last]))
+        stop = start + int(mine.searchsorted(now_us + AHEAD, "right"))
+        if plan.hops:
+            table = Table(times[start:stop], names[start:stop], values[start:stop])
+            tiles = unpack_all(plan, EMPTY, len(EMPTY))
+            packed.append(_settled(plan, table, tiles, np.zeros(len(table), np.bool_), now_us))
+        else:
+            first = start + int(mine.searchsorted(horizon, "right"))
+            packed.append(pack(times[first:stop], narrow(names[first:stop], lengths[first:stop]), values[first:stop]))
     return packed
 
 
-def _read(plan: Plan, rows: _Rows, time_us: int, end: int, present: Sequence[int] | None) -> Reading:
-    """The windows over the first `end` rows, and `present`: the values of the event at `time_us` if it is no row."""
-    times = rows.times
-    spans = []
-    for extent in plan.extents:
-        last = bisect_right(times, time_us - extent.delay) if extent.delay else end
-        spans.append((bisect_right(times, time_us - extent.delay - extent.length), last))
-    columns: dict[int, NDArray[np.int64]] = {}
-    answer = []
-    for window in plan.windows:
-        first, last = spans[window.extent]
-        now = present is not None and not plan.extents[window.extent].delay
-        if window.column < 0:
-            answer.append(last - first + now)
-            continue
-        column = columns.get(window.column)
-        if column is None:
-            column = columns[window.column] = rows.column(window.column)
-        own = [present[window.column]] if now and present is not None else []
-        answer.append(_value(window.function, column[first:last], own))
-    events = checksum = 0
-    clock = np.frombuffer(rows.data, "<i8", rows.n, _START) & MASK
-    for index in plan.outer:
-        first, last = spans[index]
-        now = present is not None and not plan.extents[index].delay
-        events += last - first + now
-        checksum += int(np.add.reduce(clock[first:last])) + (time_us & MASK if now else 0)
-    return Reading(tuple(answer), events, checksum)
-
-
-def _value(function: str, column: NDArray[np.int64], own: list[int]) -> int:
-    if function == "sum":
-        return int(np.add.reduce(column)) + sum(own)
-    if function == "last":
-        return int(own[0]) if own else int(column[-1]) if len(column) else 0
-    if function == "distinct":
-        return len({*column.tolist(), *own})
-    if not len(column):
-        return int(own[0]) if own else 0
-    if function == "min":
-        return min([int(np.minimum.reduce(column)), *own])
-    return max([int(np.maximum.reduce(column)), *own])
-
-
-def _insert(plan: Plan, data: bytes | None, time_us: int, event_id: str, values: Sequence[int], now_us: int) -> bytes:
-    rows, name = _Rows(data or _EMPTY, len(plan.columns)), _name(event_id)
-    at, there = rows.place(time_us, name)
-    if there or time_us > now_us + AHEAD:
-        return rows.data
-    return _inserted(plan, rows, at, time_us, name, values, now_us)
-
-
-def _inserted(
-    plan: Plan, rows: _Rows, at: int, time_us: int, name: bytes, values: Sequence[int], now_us: int
-) -> bytes:
-    if len(name) > rows.width:
-        names = _unpack(plan, rows.data)[1].astype(f"S{len(name)}")
-        ids, width = names.tobytes(), len(name)
-    else:
-        ids, width = rows.data[rows.ids :], rows.width
+def _inserted(plan: Plan, rows: Rows, at: int, time_us: int, name: bytes, values: Sequence[int], now_us: int) -> bytes:
     newest = max(time_us, rows.times[-1]) if rows.n else time_us
-    oldest = min(newest, now_us) - plan.exact - SLACK
+    anchor = min(newest, now_us)
+    known = untils(plan, rows.data, rows.end) if plan.hops else []
+    if any(time_us <= until or _until(anchor, hop) > until for until, hop in zip(known, plan.hops, strict=True)):
+        return _refolded(plan, rows, time_us, name, values, now_us)
+    oldest = _oldest(plan, anchor, known)
     if time_us <= oldest:
         return rows.data
-    first = bisect_right(rows.times, oldest)
-    parts = [_HEADER.pack(rows.n - first + 1, width)]
-    for start, value in zip((_START, *rows.values), (time_us, *values), strict=True):
-        middle = start + 8 * at
-        parts += [rows.data[start + 8 * first : middle], _TIME.pack(value), rows.data[middle : start + 8 * rows.n]]
-    parts += [ids[width * first : width * at], name.ljust(width, b"\0"), ids[width * at :]]
-    return b"".join(parts)
+    return rows.insert(at, bisect_right(rows.times, oldest), time_us, name, values) + rows.data[rows.end :]
 
 
-def _merged(
-    plan: Plan, times: NDArray[np.int64], names: NDArray[np.bytes_], values: NDArray[np.int64], now_us: int
-) -> bytes:
-    """The packed rows, sorted; of those with one identity the last."""
-    keep = np.flatnonzero(times <= now_us + AHEAD)
-    keep = keep[np.lexsort((names[keep], times[keep]))]  # stable
-    times, names, values = times[keep], names[keep], values[keep]
-    if not len(times):
-        return _EMPTY
-    last = np.append((times[1:] != times[:-1]) | (names[1:] != names[:-1]), True)
-    last &= times > min(int(times[-1]), now_us) - plan.exact - SLACK
-    names = names[last]
-    return _pack(times[last], _narrow(names, np.char.str_len(names)), values[last])
+def _refolded(plan: Plan, rows: Rows, time_us: int, name: bytes, values: Sequence[int], now_us: int) -> bytes:
+    """The state with one more event, when it or others are to be folded into tiles."""
+    there, end = unpack(rows.data, len(plan.columns))
+    fresh = Table(np.array([time_us]), np.array([name]), np.array([values], np.int64).reshape(1, -1))
+    table, origin = there.then(fresh).sorted()
+    return _settled(plan, table, unpack_all(plan, rows.data, end), origin == len(there), now_us)
 
 
-def _narrow(names: NDArray[np.bytes_], lengths: NDArray[np.int64]) -> NDArray[np.bytes_]:
-    width = max(1, int(lengths.max())) if len(names) else 1
-    return names if names.dtype.itemsize == width else names.astype(f"S{width}")
+def _settled(plan: Plan, table: Table, tiles: list[Tiles], again: NDArray[np.bool_], now_us: int) -> bytes:
+    """The packed state of sorted rows and the tiles before them, into which the rows `again` are folded in any case."""
+    near = table.times <= now_us + AHEAD
+    table, again = table.take(near), again[near]
+    if not len(table):
+        return EMPTY + b"".join(one.packed() for one in tiles)
+    anchor, settled = min(int(table.times[-1]), now_us), []
+    for one in tiles:
+        until = max(one.until, _until(anchor, one.hop))
+        enters = table.take((table.times <= until) & ((table.times > one.until) | again))
+        oldest = (anchor - plan.reach(one.hop)) // one.hop - 2
+        settled.append(one.fold(kept(plan, one.hop), enters, until, oldest))
+    rest = table.take(table.times > _oldest(plan, anchor, [one.until for one in settled]))
+    return rest.packed() + b"".join(one.packed() for one in settled)
 
 
-def _pack(times: NDArray[np.int64], names: NDArray[np.bytes_], values: NDArray[np.int64]) -> bytes:
-    head = _HEADER.pack(len(times), names.dtype.itemsize)
-    return b"".join((head, times.astype("<i8").tobytes(), values.T.astype("<i8").tobytes(), names.tobytes()))
+def _until(anchor: int, hop: int) -> int:
+    """Up to when events are folded: the two newest tiles are not."""
+    return ((anchor - 1) // hop - 1) * hop
 
 
-def _unpack(plan: Plan, data: bytes | None) -> tuple[NDArray[np.int64], NDArray[np.bytes_], NDArray[np.int64]]:
-    rows = _Rows(data or _EMPTY, len(plan.columns))
-    block = np.frombuffer(rows.data, "<i8", rows.n * (1 + len(plan.columns)), _START)
-    block = block.reshape(1 + len(plan.columns), rows.n)
-    return block[0], np.frombuffer(rows.data, f"S{rows.width}", rows.n, rows.ids), block[1:].T
-
-
-def _names(ids: Iterable[str]) -> NDArray[np.bytes_]:
-    names = np.array([_name(one) for one in ids], dtype=np.bytes_)
-    return names if names.dtype.itemsize else names.astype("S1")
-
-
-def _name(event_id: str) -> bytes:
-    """The id's UTF-8, a zero byte followed by 0xff: padding with zero bytes then keeps order and identity."""
-    name = event_id.encode("utf-8", "surrogatepass")
-    return name.replace(b"\0", b"\0\xff") if b"\0" in name else name
+def _oldest(plan: Plan, anchor: int, folded: Sequence[int]) -> int:
+    """The newest time whose event is no longer kept as it is."""
+    exact = [anchor - plan.exact - SLACK] if plan.exact else []
+    return min([*exact, *folded])
 
 
 def _integer(value: Any) -> int:

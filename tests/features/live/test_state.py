@@ -1,0 +1,59 @@
+"""The packed state of a key answers what the declaration says, whatever arrives and in whatever order."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from jobs.features.live import state
+from jobs.spec import LiveView
+from tests.features.live.streams import HOUR, NOW, Row, events, naive, streams, view_of
+
+DAYS, NONE = timedelta(days=1), timedelta(0)
+EXACT = view_of((DAYS, NONE, None), (7 * DAYS, NONE, None), (3 * DAYS, 2 * DAYS, None), (DAYS / 4, DAYS / 4, None))
+HOURLY = view_of((6 * timedelta(hours=1), NONE, timedelta(hours=1)), (DAYS, DAYS / 2, timedelta(hours=1)))
+DAILY = view_of((3 * DAYS, NONE, DAYS), (2 * DAYS, DAYS, DAYS))
+UNEVEN = view_of(
+    (21 * timedelta(hours=1), NONE, timedelta(hours=7)),
+    (DAYS / 2, DAYS / 4, timedelta(hours=1)),
+    (4 * DAYS, 2 * DAYS, 2 * DAYS),
+)
+MIXED = view_of((DAYS, NONE, None), (4 * DAYS, NONE, DAYS), (2 * DAYS, 3 * DAYS, timedelta(hours=6)))
+VIEWS = {"exact": EXACT, "hourly": HOURLY, "daily": DAILY, "uneven": UNEVEN, "mixed": MIXED}
+every_view = pytest.mark.parametrize("view", VIEWS.values(), ids=list(VIEWS))
+
+
+def readable(view: LiveView, newest: int, time: int) -> bool:
+    """Whether the state promises an answer at a time: up to an hour late, or in the two newest tiles."""
+    hops = [int(window.hop / timedelta(microseconds=1)) for window in view.windows if window.hop]
+    late = [] if all(window.hop for window in view.windows) else [time >= newest - HOUR]
+    return all([*late, *((time - 1) // hop >= (newest - 1) // hop - 1 for hop in hops)])
+
+
+def kept_one_by_one(view: LiveView, data: bytes | None, row: Row) -> bool:
+    known = state.events_in(view, data)
+    return row.identity in zip(known.times.tolist(), known.ids, strict=True)
+
+
+@every_view
+@settings(max_examples=150, deadline=None)
+@given(rows=streams())
+def test_every_arrival_is_answered_as_the_declaration_says(view: LiveView, rows: list[Row]) -> None:
+    data: bytes | None = None
+    arrived: dict[Any, Row] = {}
+    for row in rows:
+        if row.identity in arrived and not kept_one_by_one(view, data, row):
+            continue  # a late duplicate is the limit that the module states
+        arrived.setdefault(row.identity, row)
+        one = events(view, [row])
+        data, reading = state.score(view, data, row.time, row.id, one.values[0].tolist(), NOW)
+        newest = max(time for time, _ in arrived)
+        if readable(view, newest, row.time):
+            assert reading == naive(view, list(arrived.values()), row.time, row.id)
+            assert state.read(view, data, row.time, row.id) == reading
+    for row in rows:
+        if readable(view, newest, row.time):
+            assert state.read(view, data, row.time, row.id) == naive(view, list(arrived.values()), row.time, row.id)
