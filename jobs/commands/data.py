@@ -7,7 +7,11 @@ from typing import Annotated
 
 import typer
 
-from jobs.commands.shared import BatchOption, ForceOption, JsonOption, ProjectOption, run_stage
+from jobs.commands.shared import BatchOption, ForceOption, JsonOption, ProjectOption, run_stage, show
+from jobs.errors import UsageError
+from jobs.lake import Lake
+from jobs.projects import find
+from jobs.settings import Settings
 
 app = typer.Typer()
 
@@ -75,10 +79,26 @@ def validate(
 
 @app.command(epilog="Example: tidemill features --project fraud --batch 2018-04-01..2018-04-30")
 def features(
-    project: ProjectOption, batch: BatchOption, force: ForceOption = False, as_json: JsonOption = False
+    project: ProjectOption,
+    batch: Annotated[
+        str | None, typer.Option("--batch", help="A UTC day, DAY, or a range, FROM..TO; needed unless --audit.")
+    ] = None,
+    audit: Annotated[
+        bool, typer.Option("--audit", help="Compute nothing: list which model inputs read each feature.")
+    ] = False,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compute feature views with dbt, publish them offline, then bring the online store up to date."""
-    run_stage("features", project, as_json, batch=batch, force=force)
+    if audit:
+        from jobs.features.audit import report
+
+        if batch or force:
+            raise UsageError("--audit computes no batch; leave out --batch and --force")
+        return show(report(find(project), Lake(Settings.load().lake_uri)), as_json)
+    if batch is None:
+        raise UsageError("--batch is missing: which days, DAY or FROM..TO? (or --audit)")
+    return run_stage("features", project, as_json, batch=batch, force=force)
 
 
 @app.command(epilog="Example: tidemill backfill --project fraud --batch 2018-04-01..2018-08-14")
