@@ -42,8 +42,10 @@ __all__ = [
     "values_of",
 ]
 
-AHEAD = SLACK = 3_600_000_000
+AHEAD = 3_600_000_000
 """An hour, in microseconds."""
+SLACK = 3 * DAY
+"""How late a source may deliver unless it says otherwise: an event scored or explained that late has its windows whole."""
 
 
 @dataclass(frozen=True)
