@@ -8,9 +8,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from jobs.reasons import faults_of_reasons
+from jobs.slices import faults_of_slices
 
 if TYPE_CHECKING:
-    from jobs.spec import Canary, Column, FeatureView, Gate, Label, LiveView, Model, Project, Source, Window
+    from jobs.spec import Canary, Column, FeatureView, Label, LiveView, Model, Project, Source, Window
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}\Z")
 
@@ -44,7 +45,7 @@ def contradictions(project: Project, *, reserved: str) -> Iterable[str]:
     for model in project.models:
         yield from _of_model(model, project.label)
     yield from _of_canary(project.canary)
-    yield from _of_gate(project.gate)
+    yield from _of_gate(project)
 
 
 def _of_live_view(view: LiveView, project: Project) -> Iterable[str]:
@@ -105,14 +106,19 @@ def _of_model(model: Model, label: Label) -> Iterable[str]:
         )
     for fault in faults_of_reasons(model.reasons, model.inputs):
         yield f"model {model.name!r}: {fault}"
-    if model.split.validation_days >= model.split.train_days:
-        yield f"model {model.name!r}: split.validation_days must be fewer than train_days"
+    if min(model.split.train_days, model.split.test_days - 1, model.split.folds) < 1:
+        yield f"model {model.name!r}: its split needs a train day, two test days and a fold to tune and calibrate on"
 
 
-def _of_gate(gate: Gate) -> Iterable[str]:
-    for threshold in gate.thresholds:
+def _of_gate(project: Project) -> Iterable[str]:
+    for threshold in project.gate.thresholds:
         if threshold.minimum is threshold.maximum is threshold.allowed_regression is None:
             yield f"gate threshold on {threshold.metric!r} bounds nothing"
+        if threshold.allowed_regression is not None and threshold.allowed_regression < 0:
+            yield f"gate threshold on {threshold.metric!r}: allowed_regression is negative; 0 allows none"
+    columns = {column.name for source in project.sources[:1] for column in source.columns if not column.nullable}
+    columns |= set.intersection(*(set(model.inputs) for model in project.models)) if project.models else set()
+    yield from faults_of_slices(project.gate.slices, columns)
 
 
 def _of_canary(canary: Canary) -> Iterable[str]:

@@ -10,7 +10,8 @@ from typing import Literal, TypeVar
 
 from jobs.contradictions import contradictions
 from jobs.errors import SpecError
-from jobs.reasons import Reason as Reason  # noqa: PLC0414 - projects declare it from here
+from jobs.reasons import Reason as Reason  # noqa: PLC0414 - projects declare them from here
+from jobs.slices import Slice as Slice  # noqa: PLC0414
 
 ColumnType = Literal["string", "integer", "number", "boolean", "timestamp"]
 Format = Literal["csv", "jsonl", "parquet"]
@@ -140,13 +141,17 @@ class Label:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """A time-based hold-out: train on what was labelled `delay_days` before the test days begin."""
+    """Prequential: train days, a delay until their labels are known, test days; the same fold further back validates."""
 
     train_days: int
     delay_days: int
     test_days: int
-    validation_days: int
-    """The last days of the training window, held back to tune and calibrate on."""
+    folds: int
+    """How many earlier folds tune and calibrate. The newest tests on the last days of the final training window,
+    which is as far back as their labels ask for; each other one is `test_days` further back."""
+    drop_known: bool = False
+    """Judge only entities without a known positive: those with one since the fold's training began and up to
+    `delay_days` before a test day are removed from that day on, as if they had been stopped."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +188,8 @@ class Gate:
     thresholds: tuple[Threshold, ...]
     minimum_rows: int
     minimum_positives: int
+    slices: tuple[Slice, ...] = ()
+    """Groups of the hold-out's rows in which it has to be good as well."""
 
 
 @dataclass(frozen=True, kw_only=True)

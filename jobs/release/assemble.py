@@ -16,7 +16,7 @@ from jobs.spec import Model, Project
 from jobs.storage import Published, verify
 from jobs.training.candidates import read_training
 from jobs.training.card import card
-from jobs.training.frame import Frame, read_frame
+from jobs.training.frame import TrainingFrame, read_frame
 
 REFERENCE_ROWS, PARITY_ROWS = 20_000, 1_000
 
@@ -69,19 +69,19 @@ def assemble(
         )
 
 
-def _parity(model: Model, frame: Frame, scorer: Scorer) -> dict[str, Any]:
+def _parity(model: Model, frame: TrainingFrame, scorer: Scorer) -> dict[str, Any]:
     vectors = frame.of("test").vectors
     chosen = np.random.default_rng(model.seed).permutation(len(vectors))[:PARITY_ROWS]
     return {"vectors": vectors[chosen].tolist(), "scores": scorer.score(vectors[chosen]).tolist()}
 
 
-def _write_reference(path: Path, model: Model, frame: Frame, scorer: Scorer, candidate: Published) -> None:
+def _write_reference(path: Path, model: Model, frame: TrainingFrame, scorer: Scorer, candidate: Published) -> None:
     """Validation and test rows with the scores of models that had not seen them, as served scores are."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     held = pq.read_table(candidate.folder / "validation.parquet")
-    validation, test = frame.of("validation"), frame.of("test")
+    validation, test = frame.judged(frame.plan.calibration), frame.of("test")
     scores = np.concatenate([np.asarray(held["score"], dtype=np.float64), scorer.score(test.vectors)])
     times = np.concatenate([validation.event_time, test.event_time])
     vectors = np.concatenate([validation.vectors, test.vectors])

@@ -6,22 +6,25 @@ import json
 import shutil
 import subprocess
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.batch import day_start, parse_day
 from jobs.errors import MissingBatchError, UsageError
-from jobs.features import point_in_time, vectors
 from jobs.lake import Lake
 from jobs.result import Result
 from jobs.settings import ROOT, Settings
 from jobs.spec import Model, Project
 from jobs.storage import Published, current, digest_of, publish, require
-from jobs.training.splits import Parts, parts
+from jobs.training.frame import codes_of
+from jobs.training.sources import Sources, published_days
+from jobs.training.splits import Plan, judged, learned, plan
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_DAY = 86_400_000_000
 
 
 def run(project: Project, settings: Settings, *, run: str, as_of: str | None, negative_control: bool) -> Result:
@@ -50,16 +53,17 @@ def _publish(project: Project, lake: Lake, folder: Path, as_of: date, negative_c
     for view in project.views:
         command = f"tidemill features --project {project.name} --batch {as_of}"
         require(lake.features(project.name, view.name, as_of), command)
-    spine = _days(lake.spine(project.name, as_of).parent, as_of)
+    known = published_days(lake.spine(project.name, as_of).parent, as_of)
     frames: dict[str, pa.Table] = {}
     inputs, models = {"spec": project.digest, "negative control": str(negative_control)}, {}
     for model in project.models:
-        days = parts(model.split, project.label.delay_days, as_of, spine.keys())
-        frames[model.name], read = _frame(project, lake, model, days, spine, as_of)
+        planned = plan(model.split, project.label.delay_days, as_of, known.keys())
+        sources = Sources.of(project, lake, planned.days)
+        frames[model.name] = sources.frame(model, as_of)
         if negative_control:
-            frames[model.name] = _shuffled(frames[model.name], model.seed)
-        models[model.name] = _facts(days, frames[model.name])
-        inputs |= read
+            frames[model.name] = _shuffled(frames[model.name], planned, model.seed)
+        models[model.name] = _facts(project, model, planned, frames[model.name])
+        inputs |= sources.digests
     facts = {
         "project": project.name,
         "as_of": str(as_of),
@@ -87,78 +91,40 @@ def frame_name(project: Project, model: str) -> str:
     return "frame.parquet" if len(project.models) == 1 else f"frame-{model}.parquet"
 
 
-def _frame(
-    project: Project, lake: Lake, model: Model, days: Parts, spine: Mapping[date, Published], as_of: date
-) -> tuple[pa.Table, dict[str, str]]:
-    """The model's training frame, and the digest of every partition it was read from."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    part_of = {day: name for name, part in days.items() for day in part}
-    read, pieces = {}, []
-    for day, part in part_of.items():
-        read[f"spine/{day}"] = spine[day].digest
-        for path in spine[day].paths():
-            table = pq.read_table(path, partitioning=None)
-            pieces.append(table.append_column("part", pa.repeat(pa.scalar(part), len(table))))
-    events = pa.concat_tables(pieces)
-    known = pa.scalar(day_start(as_of) + timedelta(days=1), pa.timestamp("us", "UTC"))
-    events = events.filter(pc.less_equal(events.column("label_time"), known))
-    events = events.sort_by([("event_time", "ascending"), ("event_id", "ascending")])
-    views = {}
-    for view in project.views:
-        seen = {day: current(lake.features(project.name, view.name, day))
-                for day in vectors.view_days(view, min(part_of), max(part_of))}  # fmt: skip
-        read |= {f"{view.name}/{day}": version.digest for day, version in seen.items() if version}
-        views[view] = [path for version in seen.values() if version for path in version.paths()]
-    joined = point_in_time.join(events.drop_columns(["part"]), views)
-    matrix = vectors.inputs(project, joined)
-    names = ["event_id", *vectors.payload_names(project, events.drop_columns(["part"]).column_names)]
-    frame = events.select([*names, "label", "part"])
-    for index, name in enumerate(model.inputs):
-        frame = frame.append_column(name, pa.array(matrix[:, index]))
-    return frame.replace_schema_metadata(None).combine_chunks(), read
-
-
-def _shuffled(frame: pa.Table, seed: int) -> pa.Table:
-    """The frame with the labels of all parts but the test in another order."""
+def _shuffled(frame: pa.Table, planned: Plan, seed: int) -> pa.Table:
+    """The frame with the labels of all days before the final test in another order."""
     import numpy as np
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     labels = frame.column("label").to_numpy().copy()
-    learned = np.flatnonzero(frame.column("part").to_numpy() != "test")
-    labels[learned] = np.random.default_rng(seed).permutation(labels[learned])
+    begins = pa.scalar(day_start(planned.final.test.first), pa.timestamp("us", "UTC"))
+    before = np.flatnonzero(pc.less(frame.column("event_time"), begins).to_numpy())
+    labels[before] = np.random.default_rng(seed).permutation(labels[before])
     return frame.set_column(frame.column_names.index("label"), "label", pa.array(labels, pa.bool_()))
 
 
-def _facts(days: Parts, frame: pa.Table) -> dict[str, Any]:
-    import pyarrow.compute as pc
+def _facts(project: Project, model: Model, planned: Plan, frame: pa.Table) -> dict[str, Any]:
+    """The plan, and how many rows and positives the final fold learns from and is judged on."""
+    import pyarrow as pa
 
-    labels = {name: frame.filter(pc.equal(frame.column("part"), name)).column("label") for name, _ in days.items()}
+    label, entity = frame.column("label").to_numpy(), codes_of(frame.column(project.entity))
+    day = frame.column("event_time").cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy() // _DAY
+    parts = {
+        "train": learned(planned.final, day),
+        "test": judged(planned.final, model.split, day, entity, label),
+    }
     return {
-        "batches": {name: [str(part[0]), str(part[-1])] for name, part in days.items() if part},
-        "rows": {name: len(column) for name, column in labels.items()},
-        "positives": {name: int(pc.sum(column).as_py() or 0) for name, column in labels.items()},
+        **planned.document(),
+        "rows": {name: int(rows.sum()) for name, rows in parts.items()},
+        "positives": {name: int(label[rows].sum()) for name, rows in parts.items()},
     }
 
 
-def _days(folder: Path, last: date) -> dict[date, Published]:
-    """The published partitions beside one, up to a day."""
-    found = {}
-    for path in sorted(folder.glob("batch=*")):
-        day = parse_day(path.name.removeprefix("batch="))
-        published = current(path) if day <= last else None
-        if published:
-            found[day] = published
-    return found
-
-
 def _newest(project: Project, lake: Lake) -> date:
-    last = date.max
     folders = [lake.features(project.name, view.name, project.start).parent for view in project.views]
     folders.append(lake.spine(project.name, project.start).parent)
-    common = set.intersection(*(set(_days(folder, last)) for folder in folders))
+    common = set.intersection(*(set(published_days(folder)) for folder in folders))
     if not common:
         raise MissingBatchError(
             f"no batch of {project.name} has all its features; run `tidemill features --project {project.name}` first"
@@ -180,4 +146,7 @@ def _line(project: Project, run: str, facts: Mapping[str, Any]) -> str:
         for name, (first, last) in facts["batches"].items()
     )
     shuffled = " with shuffled labels" if facts["negative_control"] else ""
-    return f"snapshot {project.name} {run} as of {facts['as_of']}{shuffled}: {parts}"
+    folds, short = len(facts["validation"]), len(facts["left_out"])
+    earlier = f"{folds} earlier fold{'s' if folds > 1 else ''} to tune and calibrate on"
+    missing = f" ({short} more left out: their days are not known)" if short else ""
+    return f"snapshot {project.name} {run} as of {facts['as_of']}{shuffled}: {parts}; {earlier}{missing}"

@@ -15,7 +15,7 @@ from jobs.settings import Settings
 from jobs.spec import Library, Model, Project
 from jobs.storage import Published, require
 from jobs.training.candidates import read_training, train_candidate
-from jobs.training.frame import Frame, read_frame
+from jobs.training.frame import TrainingFrame, read_frame
 from jobs.training.tracking import track
 
 
@@ -68,7 +68,7 @@ def _candidate(
     settings: Settings,
     model: Model,
     library: Library,
-    frame: Callable[[], Frame],
+    frame: Callable[[], TrainingFrame],
     *,
     run: str,
     snapshot: Published,

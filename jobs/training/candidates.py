@@ -17,7 +17,7 @@ from jobs.settings import Settings
 from jobs.spec import Library, Model, Project
 from jobs.storage import Published, digest_file, digest_of, publish
 from jobs.training import plots
-from jobs.training.frame import Frame, outcomes_of
+from jobs.training.frame import Frame, TrainingFrame, outcomes_of
 from jobs.training.learners import LEARNERS, save_logistic_regression
 from jobs.training.metrics import measured
 from jobs.training.tuning import Tuned, tune
@@ -51,7 +51,7 @@ def train_candidate(
     settings: Settings,
     model: Model,
     library: Library,
-    frame: Callable[[], Frame],
+    frame: Callable[[], TrainingFrame],
     *,
     run: str,
     snapshot: Published,
@@ -67,8 +67,8 @@ def train_candidate(
 
     def write(folder: Path) -> int:
         data = frame()
-        train, validation = data.of("train"), data.of("validation")
-        both = data.of("train", "validation")
+        train, validation = data.learned(data.plan.calibration), data.judged(data.plan.calibration)
+        both = data.of("train")
         entry: dict[str, Any] = {"name": model.name, "library": library, "inputs": list(model.inputs)}
         document: dict[str, Any] = {"params": {}, "rounds": None, "trials": [], "importance": {}}
         if library in LEARNERS:

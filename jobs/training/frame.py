@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jobs.errors import DataRejected
-from jobs.spec import Model, Project
+from jobs.spec import Model, Project, Split
 from jobs.storage import Published, verify
 from jobs.training.metrics import Outcomes
+from jobs.training.splits import Fold, Plan, judged, learned
 
-PARTS = ("train", "validation", "test")
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_DAY = 86_400_000_000
+LARGEST = float(np.finfo(np.float32).max)
+"""Inputs are kept as doubles and learned from as singles: what is larger would be infinite there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +30,9 @@ class Frame:
     event_id: NDArray[np.object_]
     event_time: NDArray[np.int64]
     """Microseconds since 1970 UTC."""
-    entity: NDArray[np.object_]
-    """The first entity key of the project's first view: who the row is about."""
+    entity: NDArray[np.int64]
+    """A number from 0 for each value of the project's entity key: who the row is about."""
     label: NDArray[np.bool_]
-    part: NDArray[np.object_]
     vectors: NDArray[np.float64]
     payload: Mapping[str, NDArray[Any]]
     """The request as `features.request` and `features.rule` take it."""
@@ -39,59 +44,86 @@ class Frame:
             event_time=self.event_time[mask],
             entity=self.entity[mask],
             label=self.label[mask],
-            part=self.part[mask],
             vectors=self.vectors[mask],
             payload={name: column[mask] for name, column in self.payload.items()},
         )
-
-    def of(self, *parts: str) -> Frame:
-        """The rows of the named parts: train, validation, test."""
-        return self.where(np.isin(self.part.astype(str), parts))
 
     def __len__(self) -> int:
         return len(self.label)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainingFrame:
+    """All rows from the first day of a plan to its last, and which of them each fold uses."""
+
+    rows: Frame
+    split: Split
+    plan: Plan
+
+    def learned(self, fold: Fold) -> Frame:
+        """The rows a fold learns from."""
+        return self.rows.where(learned(fold, self.rows.event_time // _DAY))
+
+    def judged(self, fold: Fold) -> Frame:
+        """The rows a fold is judged on: without the entities known by then, if the split drops them."""
+        rows = self.rows
+        return rows.where(judged(fold, self.split, rows.event_time // _DAY, rows.entity, rows.label))
+
+    def of(self, part: str) -> Frame:
+        """The rows of the final fold's `train` or `test` part."""
+        return {"train": self.learned, "test": self.judged}[part](self.plan.final)
+
+
 def outcomes_of(frame: Frame) -> Outcomes:
     """What happened in the rows of a frame, as metrics take it."""
-    codes = np.unique(frame.entity.astype(str), return_inverse=True)[1]
-    return Outcomes(label=frame.label, event_time=frame.event_time, entity=codes.astype(np.int64))
+    return Outcomes(label=frame.label, event_time=frame.event_time, entity=frame.entity)
 
 
-def read_frame(project: Project, model: Model, snapshot: Published) -> Frame:
+def read_frame(project: Project, model: Model, snapshot: Published) -> TrainingFrame:
     """The model's frame of a snapshot.
 
     Raises TamperedError when a file differs from the manifest, and DataRejected, naming every fault
     at once, for labels that are missing or of a single class and for inputs that are not finite.
     """
-    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     verify(snapshot)
+    facts = snapshot.manifest.facts
     name = "frame.parquet" if len(project.models) == 1 else f"frame-{model.name}.parquet"
-    table = pq.read_table(snapshot.folder / name)
-    missing = [
-        name for name in ("event_id", "event_time", "label", "part", *model.inputs) if name not in table.schema.names
-    ]
+    plan = Plan.of(facts.get("models", {}).get(model.name, facts))
+    return frame_of(project, model, plan, pq.read_table(snapshot.folder / name), str(snapshot.folder))
+
+
+def frame_of(project: Project, model: Model, plan: Plan, table: pa.Table, where: str) -> TrainingFrame:
+    """The arrays of a table as `Sources.frame` makes it; raises DataRejected, naming every fault at once."""
+    import pyarrow.compute as pc
+
+    missing = [name for name in ("event_id", "event_time", "label", *model.inputs) if name not in table.schema.names]
     if missing:
-        raise _rejected(model, snapshot, [f"column {name!r} is missing" for name in missing])
+        raise _rejected(model, where, [f"column {name!r} is missing" for name in missing])
     table = table.sort_by([("event_time", "ascending"), ("event_id", "ascending")])
     faults = [*_label_faults(table), *_input_faults(table, model)]
     if faults:
-        raise _rejected(model, snapshot, faults)
-    request = [
-        name for name in table.schema.names if name not in ("event_id", "label", "part", "label_time", *model.inputs)
-    ]
-    payload = {name: _array(table[name]) for name in request}
-    return Frame(
+        raise _rejected(model, where, faults)
+    request = [name for name in table.schema.names if name not in ("event_id", "label", "label_time", *model.inputs)]
+    rows = Frame(
         event_id=_array(table["event_id"]),
         event_time=_array(table["event_time"]),
-        entity=_array(table[project.entity]),
+        entity=codes_of(table[project.entity]),
         label=np.asarray(pc.cast(table["label"], "bool"), dtype=bool),
-        part=_array(table["part"]),
         vectors=np.column_stack([np.asarray(table[name], dtype=np.float64) for name in model.inputs]),
-        payload=payload,
+        payload={name: _array(table[name]) for name in request},
     )
+    found = TrainingFrame(rows=rows, split=model.split, plan=plan)
+    faults = list(_fold_faults(found))
+    if faults:
+        raise _rejected(model, where, faults)
+    return found
+
+
+def codes_of(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """A number from 0 for each different value of a column, in order of appearance."""
+    return np.asarray(column.combine_chunks().dictionary_encode().indices, dtype=np.int64)
 
 
 def _array(column: Any) -> NDArray[Any]:
@@ -104,7 +136,7 @@ def _array(column: Any) -> NDArray[Any]:
     return np.asarray(column)
 
 
-def _label_faults(table: Any) -> list[str]:
+def _label_faults(table: pa.Table) -> list[str]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -114,31 +146,43 @@ def _label_faults(table: Any) -> list[str]:
         unknown += pc.sum(pc.is_nan(column)).as_py() or 0
     if unknown:
         return [f"label is unknown (null or NaN) in {unknown} of {len(column):,} rows"]
-    label, part = np.asarray(column).astype(bool), np.asarray(table["part"].to_pylist(), dtype=str)
-    faults = []
-    for name in PARTS:
-        labels = label[part == name]
-        if not len(labels):
-            faults.append(f"part {name!r} has no rows")
-        elif labels.all() or not labels.any():
-            faults.append(f"part {name!r} has a single class: {int(labels.sum()):,} positives of {len(labels):,} rows")
-    return faults
+    return []
 
 
-def _input_faults(table: Any, model: Model) -> list[str]:
+def _fold_faults(frame: TrainingFrame) -> Iterable[str]:
+    plan = frame.plan
+    judged = [("test", plan.final), *(("validate", fold) for fold in (plan.calibration, *plan.tuning))]
+    parts = [("train", fold.train, frame.learned(fold).label) for fold in plan.folds]
+    parts += [(what, fold.test, frame.judged(fold).label) for what, fold in judged]
+    for what, days, label in parts:
+        if not len(label):
+            yield f"there are no rows to {what} on in {days}"
+        elif label.all() or not label.any():
+            yield (
+                f"the rows to {what} on in {days} have a single class: "
+                f"{int(label.sum()):,} positives of {len(label):,} rows"
+            )
+
+
+def _input_faults(table: pa.Table, model: Model) -> list[str]:
     faults = []
     for name in model.inputs:
-        bad = table[name].null_count or int((~np.isfinite(np.asarray(table[name], dtype=np.float64))).sum())
+        column = table[name]
+        values = np.asarray(column, dtype=np.float64)
+        bad = column.null_count or int((~np.isfinite(values)).sum())
+        large = int((np.isfinite(values) & (np.abs(values) > LARGEST)).sum())
         if bad:
             faults.append(f"input {name!r} is null, NaN or infinite in {bad:,} rows")
+        if large:
+            faults.append(f"input {name!r} is beyond {LARGEST:.3g} in {large:,} rows")
     return faults
 
 
-def _rejected(model: Model, snapshot: Published, faults: list[str]) -> DataRejected:
+def _rejected(model: Model, where: str, faults: list[str]) -> DataRejected:
     return DataRejected(
         "\n".join(
             [
-                f"model {model.name!r} cannot be trained on {snapshot.folder}; nothing was trained:",
+                f"model {model.name!r} cannot be trained on {where}; nothing was trained:",
                 *(f"- {fault}" for fault in faults),
                 "look at the batches in its snapshot.json, then run `tidemill snapshot` again",
             ]

@@ -21,6 +21,7 @@ from jobs.projects.fraud.spec import FRAUD
 from jobs.settings import Settings
 from jobs.spec import Project
 from jobs.storage import Published, publish
+from jobs.training.splits import plan_of, span
 
 
 def small_project(trials: int = 3) -> Project:
@@ -30,19 +31,17 @@ def small_project(trials: int = 3) -> Project:
 
 
 AS_OF = date(2026, 2, 22)
+SPLIT = FRAUD.models[0].split
+PLAN = plan_of(SPLIT, AS_OF - timedelta(days=FRAUD.label.delay_days + span(SPLIT) - 1))
 DAY = 86_400_000_000
 
 
 def frame(rows_a_day: int = 400, seed: int = 7, signal: float = 1.0, negative_control: bool = False) -> pa.Table:
-    """Twenty-one train days, seven of validation, and seven of test after a gap."""
+    """Every day of the plan, from the first fold's training to the last test day."""
     random = np.random.default_rng(seed)
-    days = [("train", day) for day in range(21)] + [("validation", day) for day in range(21, 28)]
-    days += [("test", day) for day in range(35, 42)]
-    first = int(day_start(AS_OF - timedelta(days=48)).timestamp() * 1_000_000)
-    part = np.repeat([name for name, _ in days], rows_a_day).astype(object)
-    n = len(part)
-    starts = np.repeat([first + day * DAY for _, day in days], rows_a_day)
-    time = np.sort(starts + random.integers(0, DAY, n))
+    n = len(PLAN.days) * rows_a_day
+    first = int(day_start(PLAN.days.first).timestamp() * 1_000_000)
+    time = np.sort(first + np.repeat(np.arange(len(PLAN.days)), rows_a_day) * DAY + random.integers(0, DAY, n))
     cents = np.round(np.exp(random.normal(8.3, 0.8, n))).astype(np.int64)
     risky = random.random(n) < 0.02
     counts = {days: random.poisson(days * 2, n) for days in (1, 7, 30)}
@@ -58,18 +57,17 @@ def frame(rows_a_day: int = 400, seed: int = 7, signal: float = 1.0, negative_co
     margin = -6.0 + signal * (5.0 * odd + 5.5 * risky + 3.0 * (cents > 22_000))
     label = random.random(n) < 1 / (1 + np.exp(-margin))
     if negative_control:
-        known = part != "test"
+        known = time < int(day_start(PLAN.final.test.first).timestamp() * 1_000_000)
         label[known] = random.permutation(label[known])
     payload = {"event_time": time, "amount_cents": cents}
     vectors = hook(FRAUD, "features").request(payload, {"customer": customer, "terminal": terminal})
     columns = {
         "event_id": pa.array([f"t{row:07}" for row in range(n)]),
         "event_time": pa.array(time, pa.timestamp("us", tz="UTC")),
-        "customer_id": pa.array([f"c{one}" for one in random.integers(0, 500, n)]),
+        "customer_id": pa.array([f"c{one}" for one in random.integers(0, 4_000, n)]),
         "terminal_id": pa.array([f"m{one}" for one in random.integers(0, 300, n)]),
         "amount_cents": cents,
         "label": label,
-        "part": pa.array(part, pa.string()),
     }
     columns |= {name: vectors[:, index] for index, name in enumerate(FRAUD.models[0].inputs)}
     return pa.table(columns)
@@ -79,6 +77,7 @@ def publish_snapshot(settings: Settings, run: str, table: pa.Table, *, negative_
     """The table as the run's snapshot."""
     facts = {
         "as_of": AS_OF.isoformat(),
+        **PLAN.document(),
         "rows": len(table),
         "spec": FRAUD.digest,
         "git": "0" * 40,

@@ -152,7 +152,7 @@ FRAUD = Project(
             learners=("xgboost", "lightgbm"),
             trials=12,
             metric="average_precision",
-            split=Split(train_days=28, delay_days=7, test_days=7, validation_days=7),
+            split=Split(train_days=7, delay_days=DELAY.days, test_days=7, folds=4, drop_known=True),
             reasons=REASONS,
         ),
     ),

@@ -1,0 +1,84 @@
+"""From published labels and features to a training frame: what snapshots and backtests learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jobs.batch import Batches, day_end, parse_day
+from jobs.features import point_in_time, vectors
+from jobs.lake import Lake
+from jobs.spec import FeatureView, Model, Project
+from jobs.storage import Published, current
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """The published partitions that the frames of some days are read from."""
+
+    project: Project
+    days: Batches
+    spine: Mapping[date, Published]
+    """Those of the days that are published."""
+    views: Mapping[FeatureView, Mapping[date, Published]]
+
+    @staticmethod
+    def of(project: Project, lake: Lake, days: Batches) -> Sources:
+        """What is published now of the events of these days, and of every batch whose values they may see."""
+        known = published_days(lake.spine(project.name, days.first).parent)
+        views = {}
+        for view in project.views:
+            seen = vectors.view_days(view, days.first, days.last)
+            found = {day: current(lake.features(project.name, view.name, day)) for day in seen}
+            views[view] = {day: version for day, version in found.items() if version}
+        return Sources(project=project, days=days, spine={day: known[day] for day in days if day in known}, views=views)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """The digest of every partition."""
+        read = {f"spine/{day}": version.digest for day, version in self.spine.items()}
+        for view, versions in self.views.items():
+            read |= {f"{view.name}/{day}": version.digest for day, version in versions.items()}
+        return read
+
+    def frame(self, model: Model, as_of: date) -> pa.Table:
+        """A row for every event whose label was known by the end of a day: id, request columns, label, model inputs.
+
+        Ordered by (event time, event id).
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+        import pyarrow.parquet as pq
+
+        paths = [path for version in self.spine.values() for path in version.paths()]
+        events = pa.concat_tables([pq.read_table(path, partitioning=None) for path in paths])
+        events = events.filter(
+            pc.less_equal(events.column("label_time"), pa.scalar(day_end(as_of), pa.timestamp("us", "UTC")))
+        )
+        events = events.sort_by([("event_time", "ascending"), ("event_id", "ascending")])
+        files = {
+            view: [path for version in versions.values() for path in version.paths()]
+            for view, versions in self.views.items()
+        }
+        matrix = vectors.inputs(self.project, point_in_time.join(events, files))
+        frame = events.select(["event_id", *vectors.payload_names(self.project, events.column_names), "label"])
+        for index, name in enumerate(model.inputs):
+            frame = frame.append_column(name, pa.array(matrix[:, index]))
+        return frame.replace_schema_metadata(None).combine_chunks()
+
+
+def published_days(folder: Path, last: date = date.max) -> dict[date, Published]:
+    """The published partitions of a folder by their day, up to a last one."""
+    found = {}
+    for path in sorted(folder.glob("batch=*")):
+        day = parse_day(path.name.removeprefix("batch="))
+        published = current(path) if day <= last else None
+        if published:
+            found[day] = published
+    return found
