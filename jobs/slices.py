@@ -1,0 +1,73 @@
+"""Groups of rows that a model must be good on by themselves, and what such a declaration must not say."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+Value = str | bool | int | float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slice:
+    """The groups that a column divides the hold-out into, by bands of its numbers or by its values."""
+
+    name: str
+    column: str
+    """An input of the model, or a column of the request."""
+    edges: tuple[float, ...] = ()
+    """Bands: below the first edge, from each edge up to the next, from the last edge upwards."""
+    values: tuple[Value, ...] = ()
+    """Or a group for each value; a row with another is in no group."""
+    labels: tuple[str, ...] = ()
+    """What the groups are called, in their order; by default by their edges or values."""
+    metric: str = "roc_auc"
+    minimum: float | None = None
+    """The gate refuses when the metric's 95 % interval in a group lies below it."""
+    maximum: float | None = None
+    """Or above it, for a metric that is better when lower."""
+    minimum_rows: int = 200
+    minimum_positives: int = 20
+    """A group with fewer rows or positives is too small to judge: it is listed, and neither passes nor fails."""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups' names, in the order of the edges or values."""
+        if self.labels:
+            return self.labels
+        if self.values:
+            return tuple(str(value) for value in self.values)
+        edges = [f"{edge:g}" for edge in self.edges]
+        between = [f"{low} to {high}" for low, high in itertools.pairwise(edges)]
+        return (f"below {edges[0]}", *between, f"{edges[-1]} and more")
+
+
+def faults_of_slices(slices: Iterable[Slice], columns: Collection[str]) -> Iterable[str]:
+    """A sentence for each fault of a project's slices; `columns` are the request's and those all models take."""
+    seen: set[str] = set()
+    for one in slices:
+        if one.name in seen:
+            yield f"slice {one.name!r} is declared twice"
+        seen.add(one.name)
+        for fault in _faults(one, columns):
+            yield f"slice {one.name!r} {fault}"
+
+
+def _faults(one: Slice, columns: Collection[str]) -> Iterable[str]:
+    if one.column not in columns:
+        yield f"is by {one.column!r}, which is neither in a request nor an input of every model"
+    if bool(one.edges) == bool(one.values):
+        yield "needs either edges or values"
+        return
+    if list(one.edges) != sorted(set(one.edges)):
+        yield f"has edges {one.edges}, which do not rise"
+    if len(set(one.values)) != len(one.values):
+        yield "has a value twice"
+    groups = len(one.values) or len(one.edges) + 1
+    if one.labels and (len(one.labels) != groups or len(set(one.labels)) != groups):
+        yield f"has {groups} groups and needs as many different labels, not {one.labels}"
+    if one.minimum is one.maximum is None:
+        yield f"bounds nothing: it needs a minimum or a maximum of its {one.metric}"
+    if one.minimum_rows < 1 or one.minimum_positives < 1:
+        yield "judges groups without a row or a positive: both minimums must be at least 1"
