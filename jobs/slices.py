@@ -29,7 +29,7 @@ class Slice:
     """Or above it, for a metric that is better when lower."""
     minimum_rows: int = 200
     minimum_positives: int = 20
-    """A group with fewer rows or positives is too small to judge: it is listed, and neither passes nor fails."""
+    """A group with fewer rows, positives or negatives is too small to judge: it is listed, and decides nothing."""
 
     @property
     def groups(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from jobs.spec import (
     Model,
     Project,
     Reason,
+    Slice,
     Source,
     Split,
     Threshold,
@@ -133,6 +134,20 @@ REASONS = (
     ),
 )
 
+SLICES = (
+    Slice(name="amount", column="amount", edges=(20, 60, 120), minimum=0.6),
+    Slice(name="hour", column="is_night", values=(0, 1), labels=("day", "night"), minimum=0.6),
+    Slice(name="weekday", column="is_weekend", values=(0, 1), labels=("working day", "weekend"), minimum=0.6),
+    Slice(
+        name="customer",
+        column="customer_count_30d",
+        edges=(10,),
+        labels=("fewer than 10 payments in 30 days", "10 payments or more"),
+        minimum=0.6,
+    ),
+)
+"""Groups of payments in which the model has to tell fraud from the rest as well: by area under the ROC curve."""
+
 FRAUD = Project(
     name="fraud",
     title="Card-payment fraud",
@@ -164,6 +179,7 @@ FRAUD = Project(
         ),
         minimum_rows=1_000,
         minimum_positives=20,
+        slices=SLICES,
     ),
     # The pace of a demo: with real clients a step bakes for hours (the defaults are ten minutes).
     canary=Canary(bake_seconds=8, deadline_seconds=120, minimum_requests=200),
