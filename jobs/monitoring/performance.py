@@ -82,6 +82,7 @@ def _outcomes(table: pa.Table, release: str) -> tuple[Outcomes, np.ndarray[Any, 
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    from jobs.training.frame import codes_of
     from jobs.training.metrics import Outcomes
 
     rows = table.filter(pc.equal(table.column("release"), release))
@@ -89,6 +90,6 @@ def _outcomes(table: pa.Table, release: str) -> tuple[Outcomes, np.ndarray[Any, 
     outcomes = Outcomes(
         label=np.asarray(rows.column("label").to_numpy(), dtype=np.bool_),
         event_time=times.to_numpy(),
-        entity=np.asarray(rows.column("entity").to_numpy(), dtype=np.object_),
+        entity=codes_of(rows.column("entity")),
     )
     return outcomes, np.asarray(rows.column("score").to_numpy(), dtype=np.float64)

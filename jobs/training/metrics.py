@@ -1,18 +1,27 @@
-"""What scores are worth: every metric takes the same three things and is found by its name."""
+"""What scores are worth: every metric takes the same two things and is found by its name."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jobs.errors import SpecError
 
-_TOP = re.compile(r"precision_at_(\d+)_per_day\Z")
+RESAMPLES = 400
+BINS = 20
+"""Of equally many rows each, for the expected calibration error."""
+_TOP = re.compile(r"card_precision_at_(\d+)\Z")
 _DAY = 86_400_000_000
+
+Scores = NDArray[np.float64]
+Weights = NDArray[np.float64]
+"""How often each row counts; rows of one entity count equally often."""
+Measure = Callable[[Weights], float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,114 +30,201 @@ class Outcomes:
 
     label: NDArray[np.bool_]
     event_time: NDArray[np.int64]
+    """Microseconds since 1970 UTC."""
     entity: NDArray[np.int64]
-    """A number for each entity: equal numbers are the same one."""
+    """A number from 0 for each entity: equal numbers are the same one."""
 
-    def take(self, rows: NDArray[np.intp]) -> Outcomes:
-        """The outcomes of some rows, with repetition."""
+    def take(self, rows: NDArray[Any]) -> Outcomes:
+        """The outcomes of some rows."""
         return Outcomes(label=self.label[rows], event_time=self.event_time[rows], entity=self.entity[rows])
 
 
-def measure(name: str, outcomes: Outcomes, scores: NDArray[np.float64]) -> float:
+def measure(name: str, outcomes: Outcomes, scores: Scores) -> float:
     """The metric's value, NaN where it is undefined (a single class); raises SpecError for an unknown name."""
-    top = _TOP.match(name)
-    if not top and name not in _METRICS:
-        raise SpecError(f"no metric {name!r}; there are {', '.join(METRICS)} (and precision_at_K_per_day)")
-    if not np.isfinite(scores).all():
-        return float("nan")
-    if top:
-        return precision_at_top(outcomes, scores, int(top[1]))
-    return _METRICS[name](outcomes.label, scores)
+    return prepared(name, outcomes, scores)(np.ones(len(scores)))
 
 
-def measured(outcomes: Outcomes, scores: NDArray[np.float64]) -> dict[str, float | None]:
+def measured(outcomes: Outcomes, scores: Scores) -> dict[str, float | None]:
     """Every metric by name, None where it is undefined: JSON has no NaN."""
     values = {name: measure(name, outcomes, scores) for name in METRICS}
     return {name: value if np.isfinite(value) else None for name, value in values.items()}
 
 
-def precision_at_top(outcomes: Outcomes, scores: NDArray[np.float64], k: int) -> float:
-    """The mean over days of the share of positives among the day's k entities with the highest score."""
-    days = outcomes.event_time // _DAY
-    precisions = []
-    for day in np.unique(days):
-        rows = days == day
-        entities, codes = np.unique(outcomes.entity[rows], return_inverse=True)
-        highest = np.full(len(entities), -np.inf)
-        np.maximum.at(highest, codes, scores[rows])
-        positive = np.zeros(len(entities), dtype=bool)
-        np.logical_or.at(positive, codes, outcomes.label[rows])
-        precisions.append(positive[np.argsort(-highest, kind="stable")[:k]].mean())
-    return float(np.mean(precisions)) if precisions else float("nan")
+def resampled(name: str, outcomes: Outcomes, scores: Scores, *, seed: int) -> Scores:
+    """The metric in bootstrap resamples of the entities, which keep or lose all of their rows together.
+
+    Rows of one entity are not independent of one another; resampling rows would claim to know too much. The
+    same outcomes and seed give the same resamples, whatever the scores: two arrays of them are paired.
+    """
+    value = prepared(name, outcomes, scores)
+    if not len(scores):
+        return np.full(RESAMPLES, np.nan)
+    random = np.random.default_rng(seed)
+    known, codes = np.unique(outcomes.entity, return_inverse=True)
+    drawn = (np.bincount(random.integers(0, len(known), len(known)), minlength=len(known)) for _ in range(RESAMPLES))
+    return np.array([value(counts[codes].astype(np.float64)) for counts in drawn])
+
+
+def interval(name: str, outcomes: Outcomes, scores: Scores, *, seed: int) -> tuple[float, float]:
+    """The metric's 95 % interval, by bootstrap of the entities; NaN where it is undefined."""
+    return middle(resampled(name, outcomes, scores, seed=seed))
 
 
 def difference_intervals(
-    name: str,
-    outcomes: Outcomes,
-    ours: NDArray[np.float64],
-    rivals: Mapping[str, NDArray[np.float64]],
-    *,
-    seed: int,
-    resamples: int = 200,
+    name: str, outcomes: Outcomes, ours: Scores, rivals: Mapping[str, Scores], *, seed: int
 ) -> dict[str, dict[str, float]]:
-    """For each rival: our metric minus theirs, and its 95 % interval from paired bootstrap resamples of the rows."""
-    random = np.random.default_rng(seed)
-    differences: dict[str, list[float]] = {rival: [] for rival in rivals}
-    for _ in range(resamples if rivals else 0):
-        rows = random.integers(0, len(ours), len(ours))
-        drawn = outcomes.take(rows)
-        value = measure(name, drawn, ours[rows])
-        for rival, theirs in rivals.items():
-            differences[rival].append(value - measure(name, drawn, theirs[rows]))
-    value = measure(name, outcomes, ours)
+    """For each rival: our metric minus theirs, and its 95 % interval by paired bootstrap of the entities."""
+    drawn, value = resampled(name, outcomes, ours, seed=seed), measure(name, outcomes, ours)
     found = {}
     for rival, theirs in rivals.items():
-        low, high = np.nanquantile(differences[rival], [0.025, 0.975])
-        difference = value - measure(name, outcomes, theirs)
-        found[rival] = {"difference": difference, "low": float(low), "high": float(high)}
+        low, high = middle(drawn - resampled(name, outcomes, theirs, seed=seed))
+        found[rival] = {"difference": value - measure(name, outcomes, theirs), "low": low, "high": high}
     return found
 
 
-def average_precision(label: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+def middle(drawn: Scores) -> tuple[float, float]:
+    """The middle 95 % of resampled values; NaN when none is defined."""
+    if np.isnan(drawn).all():
+        return float("nan"), float("nan")
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def average_precision(label: NDArray[np.bool_], scores: Scores) -> float:
     """Area under the precision-recall steps; equal scores count together, as one step."""
-    if not label.any():
-        return float("nan")
-    order = np.argsort(-scores, kind="stable")
-    found, ranked = np.cumsum(label[order]), scores[order]
-    ends = np.flatnonzero(np.append(np.diff(ranked) != 0, True))
-    return float(np.sum(np.diff(found[ends], prepend=0) / found[-1] * found[ends] / (ends + 1)))
+    return _average_precision(label, scores)(np.ones(len(scores)))
 
 
-def roc_auc(label: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+def roc_auc(label: NDArray[np.bool_], scores: Scores) -> float:
     """The probability that a positive scores above a negative, ties counting half."""
-    positives, negatives = int(label.sum()), int((~label).sum())
-    if not positives or not negatives:
-        return float("nan")
-    _, codes, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[codes]
-    return float((ranks[label].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+    return _roc_auc(label, scores)(np.ones(len(scores)))
 
 
-def log_loss(label: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+def log_loss(label: NDArray[np.bool_], scores: Scores) -> float:
     """Mean negative log-likelihood, scores kept off 0 and 1 by 1e-15."""
-    likely = np.clip(np.where(label, scores, 1 - scores), 1e-15, 1)
-    return float(-np.log(likely).mean())
+    return float(_losses(label, scores).mean())
 
 
-def _brier(label: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
-    return float(np.square(scores - label).mean())
+def prepared(name: str, outcomes: Outcomes, scores: Scores) -> Measure:
+    """The metric as a function of how often each row counts, with all that does not depend on it done."""
+    top = _TOP.match(name)
+    if not top and name not in _METRICS:
+        raise SpecError(f"no metric {name!r}; there are {', '.join(_METRICS)} and card_precision_at_K")
+    if not np.isfinite(scores).all() or not len(scores):
+        return lambda weights: float("nan")
+    return _card_precision(outcomes, scores, int(top[1])) if top else _METRICS[name](outcomes.label, scores)
 
 
-def _prediction_ratio(label: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
-    return float(scores.mean() / label.mean()) if label.any() else float("nan")
+def _average_precision(label: NDArray[np.bool_], scores: Scores) -> Measure:
+    order = np.argsort(-scores, kind="stable")
+    positive, ends = label[order].astype(np.float64), np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+
+    def value(weights: Weights) -> float:
+        counts = weights[order]
+        found, seen = np.cumsum(counts * positive)[ends], np.cumsum(counts)[ends]
+        if not found[-1]:
+            return float("nan")
+        precision = np.divide(found, seen, out=np.zeros(len(seen)), where=seen > 0)
+        return float(np.sum(np.diff(found, prepend=0) * precision) / found[-1])
+
+    return value
 
 
-_METRICS: Mapping[str, Callable[[NDArray[np.bool_], NDArray[np.float64]], float]] = {
-    "average_precision": average_precision,
-    "roc_auc": roc_auc,
-    "log_loss": log_loss,
+def _roc_auc(label: NDArray[np.bool_], scores: Scores) -> Measure:
+    _, codes = np.unique(scores, return_inverse=True)
+    positive = label.astype(np.float64)
+
+    def value(weights: Weights) -> float:
+        ours = np.bincount(codes, weights * positive)
+        others = np.bincount(codes, weights * (1 - positive))
+        pairs = ours.sum() * others.sum()
+        return float(np.sum(ours * (np.cumsum(others) - others / 2)) / pairs) if pairs else float("nan")
+
+    return value
+
+
+def _log_loss(label: NDArray[np.bool_], scores: Scores) -> Measure:
+    losses = _losses(label, scores)
+    return lambda weights: float(losses @ weights / weights.sum())
+
+
+def _losses(label: NDArray[np.bool_], scores: Scores) -> Scores:
+    return np.asarray(-np.log(np.clip(np.where(label, scores, 1 - scores), 1e-15, 1)), dtype=np.float64)
+
+
+def _brier(label: NDArray[np.bool_], scores: Scores) -> Measure:
+    squares = np.square(scores - label)
+    return lambda weights: float(squares @ weights / weights.sum())
+
+
+def _prediction_ratio(label: NDArray[np.bool_], scores: Scores) -> Measure:
+    """The mean score over the share of positives."""
+    positive = label.astype(np.float64)
+
+    def value(weights: Weights) -> float:
+        happened = positive @ weights
+        return float(scores @ weights / happened) if happened else float("nan")
+
+    return value
+
+
+def _calibration_error(label: NDArray[np.bool_], scores: Scores) -> Measure:
+    """Sum over bins of (share of rows in it) * |mean score - share of positives| (Naeini et al. 2015).
+
+    The bins hold equally many rows by rank (as in Nguyen and O'Connor 2015), because the scores of rare
+    positives crowd together near 0; equal scores are in one bin.
+    """
+    _, codes, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = np.cumsum(counts) - (counts + 1) / 2
+    bins = (ranks * BINS // len(scores)).astype(np.int64)[codes]
+    gaps = scores - label
+    return lambda weights: float(np.abs(np.bincount(bins, gaps * weights)).sum() / weights.sum())
+
+
+def _card_precision(outcomes: Outcomes, scores: Scores, k: int) -> Measure:
+    """The handbook's card precision top-k: the mean over days of the share of positives among a day's k entities.
+
+    An entity counts with its highest score of the day and is positive if any of its rows that day is; one
+    that was found is no longer looked at on later days (chapter 4.4, "Precision top-k metrics"). Equal
+    scores are ordered by the entity's number.
+    """
+    known, codes = np.unique(outcomes.entity, return_inverse=True)
+    some = np.zeros(len(known), dtype=np.int64)
+    some[codes] = np.arange(len(codes))
+    days = outcomes.event_time // _DAY
+    ranked = []
+    for day in np.unique(days):
+        rows = np.flatnonzero(days == day)
+        entities, places = np.unique(codes[rows], return_inverse=True)
+        highest = np.full(len(entities), -np.inf)
+        np.maximum.at(highest, places, scores[rows])
+        positive = np.zeros(len(entities), dtype=bool)
+        np.logical_or.at(positive, places, outcomes.label[rows])
+        order = np.argsort(-highest, kind="stable")
+        ranked.append((entities[order], positive[order]))
+
+    def value(weights: Weights) -> float:
+        counts, found = weights[some], np.zeros(len(known), dtype=bool)
+        precisions = []
+        for entities, positive in ranked:
+            left = ~found[entities]
+            entities, positive = entities[left], positive[left]  # noqa: PLW2901 - what is still looked at
+            many = counts[entities]
+            taken = np.clip(k - (np.cumsum(many) - many), 0, many)
+            precisions.append(float(taken @ positive) / k)
+            found[entities[positive & (taken > 0)]] = True
+        return float(np.mean(precisions)) if precisions else float("nan")
+
+    return value
+
+
+_METRICS: Mapping[str, Callable[[NDArray[np.bool_], Scores], Measure]] = {
+    "average_precision": _average_precision,
+    "roc_auc": _roc_auc,
+    "log_loss": _log_loss,
     "brier": _brier,
     "mean_prediction_ratio": _prediction_ratio,
+    "expected_calibration_error": _calibration_error,
 }
-METRICS = (*_METRICS, "precision_at_100_per_day")
-LOWER_IS_BETTER = frozenset({"log_loss", "brier"})
+METRICS = (*_METRICS, "card_precision_at_100")
+LOWER_IS_BETTER = frozenset({"log_loss", "brier", "expected_calibration_error"})
