@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.errors import DataRejected
-from jobs.features.live.sql import query
+from jobs.features.live.sql import query, quoted
 from jobs.spec import LiveView
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _answer(
         texts = _texts(connection, view)
         sql = query(view, "duckdb", carried=carried, texts=texts, provenance=provenance)
         slices = max(1, -(-(rows + len(asked)) // SLICE_ROWS))
-        keys = ", ".join(f'"{key}"' for key in view.entity)
+        keys = ", ".join(map(quoted, view.entity))
         answered = 0
         for at in range(slices):
             for relation in ("asked", "lake"):
@@ -103,7 +103,7 @@ def _events(
             nothing = nothing.append_column(name, [[]])
         connection.register("lake_all", nothing)
         return 0
-    columns = ", ".join(f'"{name}"' for name in dict.fromkeys((*view.entity, *view.columns)))
+    columns = ", ".join(map(quoted, dict.fromkeys((*view.entity, *view.columns))))
     connection.execute(
         f"create temp view lake_all as select event_id, event_time, {columns} "  # noqa: S608
         f"from read_parquet({files!r}, hive_partitioning = false) "

@@ -48,8 +48,8 @@ class _Query:
     def select(self, provenance: bool) -> str:
         answers = {window.name: f"w{index}" for index, window in enumerate(self.view.windows)}
         answers |= {"events": "w_events", "checksum": "w_checksum"} if provenance else {}
-        chosen = [f"coalesce(w.{column}, 0) as {self.name(name)}" for name, column in answers.items()]
-        keys = [self.name(key) for key in self.view.entity]
+        chosen = [f"coalesce(w.{column}, 0) as {quoted(name, self.dialect)}" for name, column in answers.items()]
+        keys = [quoted(key, self.dialect) for key in self.view.entity]
         stages = [*self.united(keys), *self.marked(keys), f"windows as (select {self.windows(keys)} from events)"]
         return "with {}\nselect {}\nfrom wanted a left join windows w on {}".format(
             ",\n".join(stages),
@@ -188,14 +188,15 @@ class _Query:
         text, found = "varchar" if self.dialect == "duckdb" else "string", []
         for index, name in enumerate(self.plan.columns):
             kind, nothing = (text, "''") if name in self.texts else ("bigint", "0")
-            value = f"coalesce(cast({self.name(name)} as {kind}), {nothing})" if name in there else nothing
+            value = f"coalesce(cast({quoted(name, self.dialect)} as {kind}), {nothing})" if name in there else nothing
             found.append(f", cast({value} as {kind}) as c{index}")
         return "".join(found)
 
-    def name(self, name: str) -> str:
-        """The identifier, quoted."""
-        quote = '"' if self.dialect == "duckdb" else "`"
-        return quote + name.replace(quote, quote * 2) + quote
+
+def quoted(name: str, dialect: Dialect = "duckdb") -> str:
+    """The identifier as the dialect quotes it."""
+    quote = '"' if dialect == "duckdb" else "`"
+    return quote + name.replace(quote, quote * 2) + quote
 
 
 def _same(one: str, other: str, columns: Iterable[str]) -> str:

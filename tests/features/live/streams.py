@@ -130,4 +130,15 @@ def streams(
         place=st.sampled_from(["", "Zürich", "Bern", "B"]),
         key=st.sampled_from(list(keys)),
     )
-    return st.lists(row, max_size=size)
+    rows = st.lists(row, max_size=size)
+    return st.one_of(rows, st.builds(in_order, rows, st.sets(st.integers(0, 5), max_size=3)))
+
+
+def in_order(rows: list[Row], stragglers: set[int]) -> list[Row]:
+    """The rows by time, but for those at some places, which arrive at the end of their quarter of the stream."""
+    ordered = sorted(rows, key=lambda row: row.order)
+    quarter = max(1, len(ordered) // 4)
+    parts = [ordered[start : start + quarter] for start in range(0, len(ordered), quarter)]
+    return [
+        row for part in parts for late in (False, True) for at, row in enumerate(part) if (at in stragglers) == late
+    ]

@@ -10,20 +10,8 @@ from hypothesis import given, settings
 
 from jobs.features.live import state
 from jobs.spec import LiveView
-from tests.features.live.streams import HOUR, NOW, Row, events, naive, streams, view_of
-
-DAYS, NONE = timedelta(days=1), timedelta(0)
-EXACT = view_of((DAYS, NONE, None), (7 * DAYS, NONE, None), (3 * DAYS, 2 * DAYS, None), (DAYS / 4, DAYS / 4, None))
-HOURLY = view_of((6 * timedelta(hours=1), NONE, timedelta(hours=1)), (DAYS, DAYS / 2, timedelta(hours=1)))
-DAILY = view_of((3 * DAYS, NONE, DAYS), (2 * DAYS, DAYS, DAYS))
-UNEVEN = view_of(
-    (21 * timedelta(hours=1), NONE, timedelta(hours=7)),
-    (DAYS / 2, DAYS / 4, timedelta(hours=1)),
-    (4 * DAYS, 2 * DAYS, 2 * DAYS),
-)
-MIXED = view_of((DAYS, NONE, None), (4 * DAYS, NONE, DAYS), (2 * DAYS, 3 * DAYS, timedelta(hours=6)))
-VIEWS = {"exact": EXACT, "hourly": HOURLY, "daily": DAILY, "uneven": UNEVEN, "mixed": MIXED}
-every_view = pytest.mark.parametrize("view", VIEWS.values(), ids=list(VIEWS))
+from tests.features.live.streams import DAY, HOUR, NOW, START, Row, events, naive, streams, view_of
+from tests.features.live.views import VIEWS, every_view
 
 
 def readable(view: LiveView, newest: int, time: int) -> bool:
