@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +46,98 @@ def importance(path: Path, shares: Mapping[str, float]) -> None:
     _save(figure, axes, path, legend=False)
 
 
-def _axes(title: str, x: str, y: str) -> tuple[Any, Any]:
+def slices(path: Path, found: Mapping[str, Any]) -> None:
+    """Writes the metric of every judged group with its 95 % interval, and the bound its slice declares.
+
+    Groups too small to judge keep their line, empty: what was not judged is seen as well.
+    """
+    rows = [
+        (f"{name}: {group}", one, figures) for name, one in found.items() for group, figures in one["groups"].items()
+    ]
+    figure, axes = _axes("Slices", "metric, with its 95 % interval", "", height=1.4 + 0.28 * max(len(rows), 2))
+    for place, (_, one, figures) in enumerate(rows):
+        for bound in (one["minimum"], one["maximum"]):
+            if bound is not None:
+                axes.plot([bound, bound], [place - 0.4, place + 0.4], color="tab:red", linewidth=1)
+        if figures["value"] is not None and figures["low"] is not None:
+            axes.plot([figures["low"], figures["high"]], [place, place], color="tab:blue", linewidth=2)
+            axes.plot([figures["value"]], [place], "o", color="tab:blue", markersize=5)
+        else:
+            why = "too few to judge" if figures["too_few"] else "undefined"
+            axes.text(0.01, place, why, transform=axes.get_yaxis_transform(), va="center", fontsize=7, color="grey")
+    labels = [f"{name} ({one['metric']})" for name, one, _ in rows]
+    axes.set_yticks(range(len(rows)), labels, fontsize=8), axes.invert_yaxis()
+    _save(figure, axes, path, legend=False)
+
+
+def explanation(
+    path: Path,
+    names: Sequence[str],
+    importance: Mapping[str, float],
+    vectors: NDArray[np.float64],
+    contributions: NDArray[np.float64],
+) -> None:
+    """Writes the mean absolute contribution of every input, and each explained row's contribution, coloured by value.
+
+    A value's colour is its rank among the rows; points of equal contribution lie above one another.
+    """
+    order = sorted(range(len(names)), key=lambda index: -importance[names[index]])
+    figure, bars, cloud = _pair("What moves the score", height=1.6 + 0.3 * len(names))
+    bars.barh([names[index] for index in order], [importance[names[index]] for index in order], color="tab:blue")
+    bars.invert_yaxis(), bars.set_xlabel("mean |contribution|, log-odds"), bars.tick_params(labelsize=8)
+    for place, index in enumerate(order):
+        ranks = np.unique(vectors[:, index], return_inverse=True)[1]
+        colours = ranks / max(int(ranks.max()), 1)
+        drawn = cloud.scatter(
+            contributions[:, index], place + _spread(contributions[:, index]), c=colours,
+            cmap="coolwarm", vmin=0, vmax=1, s=5, linewidths=0,
+        )  # fmt: skip
+    cloud.axvline(0, color="grey", linewidth=0.8), cloud.set_xlabel("contribution, log-odds")
+    cloud.set_yticks([]), cloud.set_ylim(len(order) - 0.5, -0.5)
+    bar = figure.colorbar(drawn, ax=cloud, ticks=[0, 1])
+    bar.ax.set_yticklabels(["low", "high"]), bar.set_label("value of the input")
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def explained_slices(path: Path, names: Sequence[str], groups: Mapping[str, Mapping[str, float]]) -> None:
+    """Writes the mean absolute contribution of every input in every group, the darker the greater."""
+    figure, axes = _axes("What moves the score, by slice", "", "", height=1.8 + 0.28 * max(len(groups), 2))
+    table = np.array([[one[name] for name in names] for one in groups.values()]).reshape(len(groups), len(names))
+    drawn = axes.imshow(table, aspect="auto", cmap="Blues", vmin=0)
+    axes.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=7)
+    axes.set_yticks(range(len(groups)), list(groups), fontsize=7)
+    figure.colorbar(drawn, ax=axes).set_label("mean |contribution|, log-odds", fontsize=8)
+    _save(figure, axes, path, legend=False)
+
+
+def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far each point is moved up or down, so that points of about one value do not hide one another."""
+    low, high = float(values.min()), float(values.max())
+    bins = np.floor((values - low) / ((high - low) or 1.0) * 80).astype(np.int64)
+    offset = np.zeros(len(values))
+    most = int(np.bincount(bins).max())
+    for one in np.unique(bins):
+        inside = np.flatnonzero(bins == one)
+        offset[inside] = (np.arange(len(inside)) - (len(inside) - 1) / 2) / most
+    return np.asarray(offset * 0.8, dtype=np.float64)
+
+
+def _pair(title: str, height: float) -> tuple[Any, Any, Any]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 4.6), layout="constrained")
+    figure = Figure(figsize=(10.0, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.6))
+    figure.suptitle(title)
+    return figure, left, right
+
+
+def _axes(title: str, x: str, y: str, height: float = 4.6) -> tuple[Any, Any]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, height), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.set_title(title), axes.set_xlabel(x), axes.set_ylabel(y)

@@ -1,0 +1,67 @@
+"""The groups a project declares, each judged by itself on the hold-out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.slices import Slice
+from jobs.spec import Model
+from jobs.training.frame import Frame, outcomes_of
+from jobs.training.metrics import interval, measure
+
+
+def groups_of(one: Slice, model: Model, rows: Frame) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Each group's name and its rows; none when the frame has no such column."""
+    if one.column in model.inputs:
+        column: NDArray[Any] = rows.vectors[:, model.inputs.index(one.column)]
+    elif one.column in rows.payload:
+        column = rows.payload[one.column]
+    else:
+        return
+    if one.values:
+        yield from ((name, np.asarray(column == value)) for name, value in zip(one.groups, one.values, strict=True))
+        return
+    band = np.searchsorted(one.edges, column.astype(np.float64), side="right")
+    yield from ((name, band == index) for index, name in enumerate(one.groups))
+
+
+def sliced(model: Model, slices: Sequence[Slice], rows: Frame, scores: NDArray[np.float64]) -> dict[str, Any]:
+    """For each slice: its column, metric and bounds, and its groups' `rows`, `positives`, `value`, `low` and `high`.
+
+    `value` to `high` are the metric and its 95 % bootstrap interval: None where they are undefined, and where the group
+    is smaller than the slice asks for, which `too_few` then says. `mean_score` and `share` (of positives) are beside.
+    """
+    found: dict[str, Any] = {}
+    outcomes = outcomes_of(rows)
+    for one in slices:
+        groups: dict[str, Any] = {}
+        for name, mask in groups_of(one, model, rows):
+            inside = np.flatnonzero(mask)
+            count, positives = len(inside), int(rows.label[inside].sum())
+            group: dict[str, Any] = {"rows": count, "positives": positives}
+            group |= {
+                "mean_score": float(scores[inside].mean()) if count else None,
+                "share": positives / count if count else None,
+                "too_few": count < one.minimum_rows or min(positives, count - positives) < one.minimum_positives,
+            }
+            figures: Mapping[str, float | None] = dict.fromkeys(("value", "low", "high"))
+            if not group["too_few"]:
+                happened, theirs = outcomes.take(inside), scores[inside]
+                low, high = interval(one.metric, happened, theirs, seed=model.seed)
+                figures = {"value": measure(one.metric, happened, theirs), "low": low, "high": high}
+            group |= {key: None if value is None or not np.isfinite(value) else value for key, value in figures.items()}
+            groups[name] = group
+        found[one.name] = {
+            "column": one.column,
+            "metric": one.metric,
+            "minimum": one.minimum,
+            "maximum": one.maximum,
+            "minimum_rows": one.minimum_rows,
+            "minimum_positives": one.minimum_positives,
+            "groups": groups,
+        }
+    return found
