@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.features import point_in_time
+from jobs.features.live.offline import windows
 from jobs.lake import Lake
 from jobs.projects import hook
-from jobs.spec import FeatureView, Project
+from jobs.spec import FeatureView, LiveView, Project
 from jobs.storage import current
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _NOT_PAYLOAD = ("event_id", "label", "label_time")
 
 def payload_names(project: Project, columns: list[str]) -> list[str]:
     """Which of a spine's columns the request carries: all but its id and label, and what the join added."""
-    joined = tuple(f"{view.name}__" for view in project.views)
+    joined = tuple(f"{view.name}__" for view in project.every_view)
     return [name for name in columns if name not in _NOT_PAYLOAD and not name.startswith(joined)]
 
 
@@ -41,58 +42,90 @@ def payload(project: Project, events: pa.Table) -> dict[str, NDArray[Any]]:
 
 
 def inputs(project: Project, joined: pa.Table) -> NDArray[np.float64]:
-    """The model inputs of events that `point_in_time.join` gave their features."""
+    """The model inputs, (events, inputs), of events that `join` gave their features."""
     features = {
         view.name: {name: joined.column(f"{view.name}__{name}").to_numpy() for name in (*view.features, "found")}
-        for view in project.views
+        for view in project.every_view
     }
     vectors: NDArray[np.float64] = hook(project, "features").request(payload(project, joined), features)
     return vectors
 
 
 def offline(project: Project, lake: Lake, events: pa.Table) -> tuple[NDArray[np.float64], dict[str, NDArray[np.bool_]]]:
-    """The model inputs of events (event_time, entity keys, request columns) and, by view, which were found.
+    """The model inputs of events (event_id, event_time, entity keys, request columns) and, by view, which were found.
 
-    Values come from the published offline views, as they were visible at each event's time.
+    Batch values are as they were visible at each event's time; windows hold what is published and, of these events,
+    those that are not.
     """
     import pyarrow.compute as pc
 
     if not len(events):
         empty = np.zeros(0, dtype=np.bool_)
-        return np.zeros((0, len(project.models[0].inputs))), {view.name: empty for view in project.views}
+        return np.zeros((0, len(project.models[0].inputs))), {view.name: empty for view in project.every_view}
     times = pc.min_max(events.column("event_time")).as_py()
-    sources = view_files(project, lake, times["min"].date(), times["max"].date())
-    joined = point_in_time.join(events, sources)
-    found = {view.name: joined.column(f"{view.name}__found").to_numpy() for view in project.views}
+    first, last = times["min"].date(), times["max"].date()
+    batch, live = view_files(project, lake, first, last), event_files(project, lake, first, last)
+    joined = join(project, events, batch, live)
+    found = {view.name: joined.column(f"{view.name}__found").to_numpy() for view in project.every_view}
     return inputs(project, joined), found
 
 
+def join(
+    project: Project,
+    events: pa.Table,
+    batch: Mapping[FeatureView, Sequence[str]],
+    live: Mapping[LiveView, Sequence[str]],
+    *,
+    provenance: bool = False,
+) -> pa.Table:
+    """The events in their order, with `<view>__<feature>` and `<view>__found` of every view, from these files.
+
+    With provenance also `<view>__available_at` of batch views, and `<view>__events` and `<view>__checksum` of live ones.
+    """
+    asked = events.select(["event_id", *payload_names(project, events.column_names)])
+    answered = windows(project.live_views, asked, live, provenance=provenance)
+    for name in answered.column_names[len(asked.column_names) :]:
+        events = events.append_column(name, answered.column(name))
+    return point_in_time.join(events, batch, provenance=provenance)
+
+
 def view_files(project: Project, lake: Lake, first: date, last: date) -> dict[FeatureView, list[str]]:
-    """The files of every view that events of these days may see: from a ttl and a lag before them."""
-    files: dict[FeatureView, list[str]] = {}
-    for view in project.views:
-        paths: list[str] = []
-        for day in view_days(view, first, last):
-            published = current(lake.features(project.name, view.name, day))
-            paths += published.paths() if published else []
-        files[view] = paths
-    return files
+    """The files of every batch view that events of these days may see: from a ttl and a lag before them."""
+    return {view: _paths(project, lake, view.name, view_days(view, first, last)) for view in project.views}
+
+
+def event_files(project: Project, lake: Lake, first: date, last: date) -> dict[LiveView, list[str]]:
+    """The files of the event days that windows of events of these days reach, by live view."""
+    return {view: _paths(project, lake, view.events, event_days(view, first, last)) for view in project.live_views}
 
 
 def view_days(view: FeatureView, first: date, last: date) -> list[date]:
     """The batches whose values events from `first` to `last` may see."""
-    reach = (view.ttl + view.lag).days + 2
-    return [first + timedelta(days=offset) for offset in range(-reach, (last - first).days + 1)]
+    return _days(first - timedelta(days=(view.ttl + view.lag).days + 2), last)
+
+
+def event_days(view: LiveView, first: date, last: date) -> list[date]:
+    """The days whose events are in a window of an event from `first` to `last`."""
+    return _days(first + (-view.reach) // timedelta(days=1) * timedelta(days=1), last)
 
 
 def online(
     project: Project, values: Mapping[str, NDArray[np.int64]], found: Mapping[str, NDArray[np.bool_]]
 ) -> dict[str, dict[str, NDArray[Any]]]:
-    """What `features.request` takes, from the arrays that `OnlineStore.read` returned for every view."""
+    """What `features.request` takes, from the arrays that the online store returned for every view."""
     return {
         view.name: {
             **{name: values[view.name][:, index] for index, name in enumerate(view.features)},
             "found": found[view.name],
         }
-        for view in project.views
+        for view in project.every_view
     }
+
+
+def _days(first: date, last: date) -> list[date]:
+    return [first + timedelta(days=offset) for offset in range((last - first).days + 1)]
+
+
+def _paths(project: Project, lake: Lake, mart: str, days: Sequence[date]) -> list[str]:
+    published = (current(lake.features(project.name, mart, day)) for day in days)
+    return [path for version in published if version for path in version.paths()]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.batch import Batches, day_end, parse_day
-from jobs.features import point_in_time, vectors
+from jobs.features import vectors
 from jobs.lake import Lake
-from jobs.spec import FeatureView, Model, Project
+from jobs.spec import FeatureView, LiveView, Model, Project
 from jobs.storage import Published, current
 
 if TYPE_CHECKING:
@@ -27,17 +27,25 @@ class Sources:
     spine: Mapping[date, Published]
     """Those of the days that are published."""
     views: Mapping[FeatureView, Mapping[date, Published]]
+    events: Mapping[LiveView, Mapping[date, Published]]
+    """Those that the windows of the days' events reach."""
 
     @staticmethod
     def of(project: Project, lake: Lake, days: Batches) -> Sources:
         """What is published now of the events of these days, and of every batch whose values they may see."""
         known = published_days(lake.spine(project.name, days.first).parent)
-        views = {}
-        for view in project.views:
-            seen = vectors.view_days(view, days.first, days.last)
-            found = {day: current(lake.features(project.name, view.name, day)) for day in seen}
-            views[view] = {day: version for day, version in found.items() if version}
-        return Sources(project=project, days=days, spine={day: known[day] for day in days if day in known}, views=views)
+
+        def published(mart: str, seen: Sequence[date]) -> dict[date, Published]:
+            found = {day: current(lake.features(project.name, mart, day)) for day in seen}
+            return {day: version for day, version in found.items() if version}
+
+        return Sources(
+            project=project,
+            days=days,
+            spine={day: known[day] for day in days if day in known},
+            views={v: published(v.name, vectors.view_days(v, days.first, days.last)) for v in project.views},
+            events={v: published(v.events, vectors.event_days(v, days.first, days.last)) for v in project.live_views},
+        )
 
     @property
     def digests(self) -> dict[str, str]:
@@ -45,6 +53,8 @@ class Sources:
         read = {f"spine/{day}": version.digest for day, version in self.spine.items()}
         for view, versions in self.views.items():
             read |= {f"{view.name}/{day}": version.digest for day, version in versions.items()}
+        for live, versions in self.events.items():
+            read |= {f"{live.events}/{day}": version.digest for day, version in versions.items()}
         return read
 
     def frame(self, model: Model, as_of: date) -> pa.Table:
@@ -56,21 +66,22 @@ class Sources:
         import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
-        paths = [path for version in self.spine.values() for path in version.paths()]
-        events = pa.concat_tables([pq.read_table(path, partitioning=None) for path in paths])
+        events = pa.concat_tables([pq.read_table(path, partitioning=None) for path in _paths(self.spine)])
         events = events.filter(
             pc.less_equal(events.column("label_time"), pa.scalar(day_end(as_of), pa.timestamp("us", "UTC")))
         )
         events = events.sort_by([("event_time", "ascending"), ("event_id", "ascending")])
-        files = {
-            view: [path for version in versions.values() for path in version.paths()]
-            for view, versions in self.views.items()
-        }
-        matrix = vectors.inputs(self.project, point_in_time.join(events, files))
+        batch = {view: _paths(versions) for view, versions in self.views.items()}
+        live = {view: _paths(versions) for view, versions in self.events.items()}
+        matrix = vectors.inputs(self.project, vectors.join(self.project, events, batch, live))
         frame = events.select(["event_id", *vectors.payload_names(self.project, events.column_names), "label"])
         for index, name in enumerate(model.inputs):
             frame = frame.append_column(name, pa.array(matrix[:, index]))
         return frame.replace_schema_metadata(None).combine_chunks()
+
+
+def _paths(versions: Mapping[date, Published]) -> list[str]:
+    return [path for version in versions.values() for path in version.paths()]
 
 
 def published_days(folder: Path, last: date = date.max) -> dict[date, Published]:
