@@ -70,9 +70,15 @@ def assemble(
 
 
 def _parity(model: Model, frame: TrainingFrame, scorer: Scorer) -> dict[str, Any]:
-    vectors = frame.of("test").vectors
-    chosen = np.random.default_rng(model.seed).permutation(len(vectors))[:PARITY_ROWS]
-    return {"vectors": vectors[chosen].tolist(), "scores": scorer.score(vectors[chosen]).tolist()}
+    """Rows of the test part by event: what shows later that the release still scores, and gets its inputs, as it did."""
+    test = frame.of("test")
+    chosen = np.random.default_rng(model.seed).permutation(len(test))[:PARITY_ROWS]
+    vectors = test.vectors[chosen]
+    return {
+        "event_ids": test.event_id[chosen].tolist(),
+        "vectors": vectors.tolist(),
+        "scores": scorer.score(vectors).tolist(),
+    }
 
 
 def _write_reference(path: Path, model: Model, frame: TrainingFrame, scorer: Scorer, candidate: Published) -> None:
