@@ -55,6 +55,8 @@ def _of_live_view(view: LiveView, project: Project) -> Iterable[str]:
     for key in view.entity:
         if key not in requested:
             yield f"live view {view.name!r}: entity key {key!r} is not in a request, which has {', '.join(requested)}"
+    if view.events in {batch.name for batch in project.views}:
+        yield f"live view {view.name!r} takes its events from the batch view {view.events!r}, which has none"
     for name in sorted({name for name in view.features if view.features.count(name) > 1}):
         yield f"live view {view.name!r}: window {name!r} is declared twice"
     for window in view.windows:
@@ -79,6 +81,8 @@ def _of_window(window: Window, project: Project, requested: Mapping[str, Column]
             f"reads {window.column!r}, which no request carries and is certain only after "
             f"{project.label.delay_days} days: a delay of {window.delay.days} days leaks what was not known yet"
         )
+    if column and column.type in ("number", "timestamp"):
+        yield f"takes the {window.function} of the {column.type} {window.column!r}; only integers add up to the same sum"
     if column and column.type == "string" and window.function != "distinct":
         yield f"takes the {window.function} of the text {window.column!r}; texts can only be counted as distinct"
 

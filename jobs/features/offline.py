@@ -21,10 +21,10 @@ SPINE = "spine"
 
 @dataclass(frozen=True, kw_only=True)
 class Partition:
-    """A partition of a view or of the spine, as it should be."""
+    """A partition of a batch view, or of a mart of events, as it should be."""
 
     mart: str
-    """The view's name, or `spine`."""
+    """The view's name, or the mart's: `spine`, or what a live view reads."""
     batch: date
     path: Path
     reads: tuple[date, date]
@@ -38,6 +38,11 @@ class Partition:
         """Whether what is published was made from the same inputs."""
         published = current(self.path)
         return published is not None and dict(published.manifest.inputs) == dict(self.inputs)
+
+
+def event_marts(project: Project) -> tuple[str, ...]:
+    """The marts that hold events, published by event day: the spine, and those that live views name."""
+    return tuple(dict.fromkeys((SPINE, *(view.events for view in project.live_views))))
 
 
 def wanted(project: Project, days: CleanDays, models: str, first: date, last: date) -> list[Partition]:
@@ -57,10 +62,11 @@ def wanted(project: Project, days: CleanDays, models: str, first: date, last: da
             path = days.lake.features(project.name, view.name, batch)
             if batch <= last or current(path):
                 found.append((view.name, batch, path, (batch - reach, batch), code, view.entity))
-    for batch in days_between(max(project.start, first - late - delay), last):
+    for mart in event_marts(project):
         code = {"models": models, "label": str(project.label)}
-        path = days.lake.spine(project.name, batch)
-        found.append((SPINE, batch, path, (batch, batch + delay), code, ("event_time", "event_id")))
+        for batch in days_between(max(project.start, first - late - delay), last):
+            path = days.lake.features(project.name, mart, batch)
+            found.append((mart, batch, path, (batch, batch + delay), code, ("event_time", "event_id")))
     return [_partition(days, *one) for one in found if days.passed(one[1])]
 
 
@@ -81,7 +87,8 @@ def _partition(
 
 def save(project: Project, partition: Partition, rows: pa.Table, force: bool) -> Published:
     """The partition, published with a mart's rows of its batch; raises StalePublishError as `publish` does."""
-    table = _spine(rows) if partition.mart == SPINE else _view(project.view(partition.mart), partition.batch, rows)
+    events = partition.mart in event_marts(project)
+    table = _events(rows) if events else _view(project.view(partition.mart), partition.batch, rows)
 
     def write(folder: Path) -> int:
         import pyarrow.parquet as pq
@@ -106,5 +113,5 @@ def _view(view: FeatureView, batch: date, rows: pa.Table) -> pa.Table:
     return rows.select([*view.entity, "batch", "available_at", *view.features]).replace_schema_metadata(None)
 
 
-def _spine(rows: pa.Table) -> pa.Table:
+def _events(rows: pa.Table) -> pa.Table:
     return rows.drop_columns(["batch"]).replace_schema_metadata(None)

@@ -13,7 +13,7 @@ from jobs.batch import Batches
 from jobs.errors import DataRejected, MissingBatchError
 from jobs.features.inputs import CleanDays, days_between
 from jobs.features.materialize import materialize
-from jobs.features.offline import SPINE, Partition, save, wanted
+from jobs.features.offline import Partition, event_marts, save, wanted
 from jobs.lake import Lake
 from jobs.progress import track
 from jobs.result import Result
@@ -25,7 +25,7 @@ _ROUNDS = 3
 
 
 def run(project: Project, settings: Settings, *, batches: Batches, force: bool = False) -> Result:
-    """The feature views and spine of the batches, and of those around them that what arrived changed.
+    """The batch views and events of the batches, and of those around them that what arrived changed.
 
     Raises DataRejected or MissingBatchError when no batch may be read; of a range, the rest goes on and the
     result's exit code is 1.
@@ -48,7 +48,7 @@ def run(project: Project, settings: Settings, *, batches: Batches, force: bool =
         days = CleanDays(project=project, lake=lake)  # another run may have let a day in meanwhile
     reached = [one.batch for one in partitions]
     materialized = materialize(project, settings, min(reached), max(reached))
-    rows = dict.fromkeys((*(view.name for view in project.views), SPINE), 0)
+    rows = dict.fromkeys((*(view.name for view in project.views), *event_marts(project)), 0)
     for one in partitions:
         published = current(one.path)
         if published and one.batch in batches:

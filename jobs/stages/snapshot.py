@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.batch import day_start, parse_day
 from jobs.errors import MissingBatchError, UsageError
+from jobs.features.offline import event_marts
 from jobs.lake import Lake
 from jobs.result import Result
 from jobs.settings import ROOT, Settings
@@ -50,9 +51,9 @@ def run(project: Project, settings: Settings, *, run: str, as_of: str | None, ne
 
 
 def _publish(project: Project, lake: Lake, folder: Path, as_of: date, negative_control: bool) -> Published:
-    for view in project.views:
+    for mart in _marts(project):
         command = f"tidemill features --project {project.name} --batch {as_of}"
-        require(lake.features(project.name, view.name, as_of), command)
+        require(lake.features(project.name, mart, as_of), command)
     known = published_days(lake.spine(project.name, as_of).parent, as_of)
     frames: dict[str, pa.Table] = {}
     inputs, models = {"spec": project.digest, "negative control": str(negative_control)}, {}
@@ -122,14 +123,17 @@ def _facts(project: Project, model: Model, planned: Plan, frame: pa.Table) -> di
 
 
 def _newest(project: Project, lake: Lake) -> date:
-    folders = [lake.features(project.name, view.name, project.start).parent for view in project.views]
-    folders.append(lake.spine(project.name, project.start).parent)
+    folders = [lake.features(project.name, mart, project.start).parent for mart in _marts(project)]
     common = set.intersection(*(set(published_days(folder)) for folder in folders))
     if not common:
         raise MissingBatchError(
             f"no batch of {project.name} has all its features; run `tidemill features --project {project.name}` first"
         )
     return max(common)
+
+
+def _marts(project: Project) -> list[str]:
+    return [*(view.name for view in project.views), *event_marts(project)]
 
 
 def _commit() -> str:
