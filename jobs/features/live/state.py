@@ -147,6 +147,8 @@ def pack_all(view: LiveView, starts: Ints, times: Ints, ids: Sequence[str], valu
 
     Rows are sorted by key, time and id, no identity twice; `starts` is the first row of each key.
     """
+    if not len(times):
+        return []
     plan, names = plan_of(view), names_of(ids)
     lengths = np.char.str_len(names)
     ends = np.append(starts[1:], len(times))

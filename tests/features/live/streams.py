@@ -118,7 +118,7 @@ def moments(step: int, most: int) -> st.SearchStrategy[int]:
 
 
 def streams(
-    step: int = 6 * HOUR, most: int = 60, size: int = 25, keys: Sequence[tuple[str, ...]] = (("a",),)
+    step: int = 6 * HOUR, most: int = 100, size: int = 25, keys: Sequence[tuple[str, ...]] = (("a",),)
 ) -> st.SearchStrategy[list[Row]]:
     """Events in the order they arrive: any order of time, some twice."""
     row = st.builds(

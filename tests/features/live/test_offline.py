@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from random import Random
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from jobs.errors import DataRejected
 from jobs.features.live.offline import windows
 from jobs.features.live.sql import query
-from jobs.spec import LiveView, Window
-from tests.features.live.streams import NOW, START, Row, naive, streams, view_of
+from jobs.settings import Settings
+from jobs.spark import session
+from jobs.spec import LiveView
+from tests.features.live.streams import HOUR, START, Row, naive, streams
 from tests.features.live.views import VIEWS, every_view
 
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
 KEYS = (("a", "x"), ("a", "y"), ("ay", ""), ("", "ay"))
-PAIR = LiveView(
-    name="spending", entity=("who", 'wh"`ere'), windows=VIEWS["mixed"].windows + VIEWS["hourly"].windows[:0]
-)
+
+
+@pytest.fixture(scope="module")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> SparkSession:
+    home = tmp_path_factory.mktemp("spark")
+    return session(Settings(_env_file=None, home=home, lake_uri=str(home / "lake")))
 
 
 def keyed(view: LiveView) -> LiveView:
@@ -66,7 +74,7 @@ def answers(view: LiveView, answered: pa.Table) -> list[tuple[Any, ...]]:
 
 
 @every_view
-@settings(max_examples=20, deadline=None)
+@examples(max_examples=20, deadline=None)
 @given(stream=streams(keys=KEYS), split=st.integers(0, 25))
 def test_duckdb_answers_as_the_declaration_says(
     view: LiveView, stream: list[Row], split: int, tmp_path_factory: pytest.TempPathFactory
@@ -79,3 +87,32 @@ def test_duckdb_answers_as_the_declaration_says(
     assert answered.column("event_id").to_pylist() == [row.id for row in asked]
     assert answers(view, answered) == expected(view, lake, asked)
     assert all(answered.column(f"{view.name}__{name}").type == pa.int64() for name in view.features)
+
+
+def test_spark_answers_as_duckdb_does(spark: SparkSession, tmp_path: Path) -> None:
+    """The same declaration in the other dialect, on one stream with ties, late events, nulls and every hop."""
+    random = Random(20_261_121)
+    stream = [
+        Row(
+            time=START + random.randrange(0, 60) * 6 * HOUR + random.choice([0, 0, 0, 1, -1]),
+            id=random.choice(["é", "z", "Z", "😀", "￿", "a", "aa", "10", "9"]),
+            cents=random.randrange(500),
+            delta=random.randrange(-3, 4),
+            place=random.choice(["", "Zürich", "Bern", "B"]),
+            key=random.choice(KEYS),
+        )
+        for _ in range(400)
+    ]
+    lake, asked = unique(stream[:300]), stream[200:]
+    path = tmp_path / "day.parquet"
+    pq.write_table(table(lake, labels=True), path)
+    requests = table(asked, labels=False).append_column("_row", pa.array(range(len(asked)), pa.int64()))
+    pq.write_table(requests, tmp_path / "asked.parquet")
+    spark.read.parquet(str(path)).createOrReplaceTempView("lake")
+    spark.read.parquet(str(tmp_path / "asked.parquet")).createOrReplaceTempView("asked")
+    for view in map(keyed, VIEWS.values()):
+        sql = query(view, "spark", carried=["cents", "place"], texts=["place"], provenance=True)
+        rows = sorted(tuple(row) for row in spark.sql(sql).collect())
+        answered = windows([view], table(asked, labels=False), {view: [str(path)]}, provenance=True)
+        got = [(*row[1:-3], row[-1], *row[-3:-1]) for row in rows]
+        assert got == answers(view, answered) == expected(view, lake, asked)
