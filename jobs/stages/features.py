@@ -46,8 +46,7 @@ def run(project: Project, settings: Settings, *, batches: Batches, force: bool =
         _compute(project, settings, days, stale, force)
         computed += len(stale)
         days = CleanDays(project=project, lake=lake)  # another run may have let a day in meanwhile
-    reached = [one.batch for one in partitions]
-    materialized = materialize(project, settings, min(reached), max(reached))
+    materialized = materialize(project, settings)
     rows = dict.fromkeys((*(view.name for view in project.views), *event_marts(project)), 0)
     for one in partitions:
         published = current(one.path)
