@@ -10,6 +10,7 @@ import numpy as np
 
 from jobs.features.dependencies import dependencies
 from jobs.features.live import state
+from jobs.features.online.packing import HEADER, MARK
 from jobs.lake import Lake
 from jobs.result import Result
 from jobs.spec import FeatureView, LiveView, Project
@@ -74,27 +75,26 @@ def readers(project: Project) -> dict[tuple[str, str], dict[str, list[str]]]:
 
 
 def stored_bytes(view: FeatureView | LiveView, events: float = 0.0, id_bytes: int = 12) -> int:
-    """Bytes that the online store keeps for an entity: its value, or its state with so many events within reach.
+    """Bytes of an entity's value in the online store, header included; of a live view with so many events in reach.
 
-    `events` is rounded up; their ids are `id_bytes` long.
+    `events` is rounded up; their ids are `id_bytes` long. The key's own name comes on top.
     """
     if isinstance(view, FeatureView):
-        return 8 * len(view.features)
+        return HEADER + 8 * len(view.features)
     count = int(np.ceil(events))
     reach = view.reach // timedelta(microseconds=1)
     times = _INSTANT - np.linspace(0, reach, count, endpoint=False).astype(np.int64)
     ids = [f"{index:0{id_bytes}d}" for index in range(count)]
     some = state.Events(times, ids, np.ones((count, len(view.columns)), dtype=np.int64))
-    return len(state.add(view, None, some, _INSTANT))
+    return MARK + len(state.add(view, None, some, _INSTANT))
 
 
 def events_per_entity(project: Project, lake: Lake, view: LiveView) -> float | None:
     """Events of the view for each of its entities, over as many of the newest published days as it reaches back."""
     import duckdb
 
-    first = lake.spine(project.name, project.start) if view.events == "spine" else lake.features(
-        project.name, view.events, project.start)  # fmt: skip
-    days = sorted(first.parent.glob("batch=*"))[-(view.reach // timedelta(days=1) + 1) :]
+    folder = lake.features(project.name, view.events, project.start).parent
+    days = sorted(folder.glob("batch=*"))[-(view.reach // timedelta(days=1) + 1) :]
     paths = [path for day in days if (published := current(day)) for path in published.paths()]
     if not paths:
         return None

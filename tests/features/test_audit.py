@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.features.audit import readers, report, stored_bytes
+from jobs.features.online.packing import HEADER
 from jobs.lake import Lake
 from jobs.projects.fraud.spec import CUSTOMER, CUSTOMER_PROFILE, FRAUD
 from jobs.spec import FeatureView, LiveView, Window
@@ -48,8 +49,9 @@ def project(monkeypatch):
     module.request = request
     monkeypatch.setitem(sys.modules, "jobs.projects.planted", ModuleType("jobs.projects.planted"))
     monkeypatch.setitem(sys.modules, "jobs.projects.planted.features", module)
-    model = replace(FRAUD.models[0], inputs=("mean", "amount", "seldom"), reasons=())
-    return replace(FRAUD, name="planted", views=(BATCH,), live_views=(LIVE,), models=(model,))
+    model = replace(FRAUD.models[0], inputs=("mean", "amount", "seldom"), increasing=(), reasons=())
+    gate = replace(FRAUD.gate, slices=())
+    return replace(FRAUD, name="planted", views=(BATCH,), live_views=(LIVE,), models=(model,), gate=gate)
 
 
 def test_a_planted_feature_that_nothing_reads_is_named_and_the_others_are_not(project, tmp_path):
@@ -86,7 +88,7 @@ def test_when_every_feature_is_used_it_says_so(project, tmp_path):
 
 
 def test_bytes_of_an_entity_follow_its_features_and_the_events_it_has(project, tmp_path):
-    assert stored_bytes(CUSTOMER_PROFILE) == 8 * len(CUSTOMER_PROFILE.features)
+    assert stored_bytes(CUSTOMER_PROFILE) == HEADER + 8 * len(CUSTOMER_PROFILE.features)
     assert stored_bytes(LIVE, 10) - stored_bytes(LIVE, 9) == 8 + 8 + 12  # its time, its amount, its id
     assert report(project, Lake(tmp_path)).facts["views"]["recent"]["bytes_per_entity"] is None
 
