@@ -110,6 +110,9 @@ def _of_model(model: Model, label: Label) -> Iterable[str]:
         )
     for fault in faults_of_reasons(model.reasons, model.inputs):
         yield f"model {model.name!r}: {fault}"
+    for name in model.increasing:
+        if name not in model.inputs:
+            yield f"model {model.name!r}: increasing names {name!r}, which is not one of its inputs"
     if min(model.split.train_days, model.split.test_days - 1, model.split.folds) < 1:
         yield f"model {model.name!r}: its split needs a train day, two test days and a fold to tune and calibrate on"
 

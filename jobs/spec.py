@@ -166,6 +166,8 @@ class Model:
     trials: int
     metric: str
     split: Split
+    increasing: tuple[str, ...] = ()
+    """Inputs of which more may only raise a tree's score: what is known beforehand keeps small windows honest."""
     seed: int = 20_261_121
     reasons: tuple[Reason, ...] = field(default=(), repr=False)
     """The inputs in words, for `POST /<project>/explain`; other words are no other model."""

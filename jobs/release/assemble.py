@@ -82,15 +82,17 @@ def _parity(model: Model, frame: TrainingFrame, scorer: Scorer) -> dict[str, Any
 
 
 def _write_reference(path: Path, model: Model, frame: TrainingFrame, scorer: Scorer, candidate: Published) -> None:
-    """Validation and test rows with the scores of models that had not seen them, as served scores are."""
+    """The rows of the validation folds and the test, with scores of models that had not seen them, as served scores are."""
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    held = pq.read_table(candidate.folder / "validation.parquet")
-    validation, test = frame.judged(frame.plan.calibration), frame.of("test")
+    held, rows, test = pq.read_table(candidate.folder / "validation.parquet"), frame.rows, frame.of("test")
+    ids = pa.array(rows.event_id, pa.string())
+    places = pc.index_in(held["event_id"].combine_chunks(), ids).to_numpy()
     scores = np.concatenate([np.asarray(held["score"], dtype=np.float64), scorer.score(test.vectors)])
-    times = np.concatenate([validation.event_time, test.event_time])
-    vectors = np.concatenate([validation.vectors, test.vectors])
+    times = np.concatenate([rows.event_time[places], test.event_time])
+    vectors = np.concatenate([rows.vectors[places], test.vectors])
     chosen = np.sort(np.random.default_rng(model.seed).permutation(len(scores))[:REFERENCE_ROWS])
     columns = {"event_time": pa.array(times[chosen], pa.timestamp("us", tz="UTC"))}
     columns |= {name: pa.array(vectors[chosen, index]) for index, name in enumerate(model.inputs)}

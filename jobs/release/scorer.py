@@ -1,6 +1,7 @@
-"""Scores vectors with a release's model: the one path for evaluation, batch scoring and serving.
+"""Scores vectors with a release's model: the one path for evaluation, batch scoring, serving and explanations.
 
-XGBoost goes through ONNX Runtime up to a few rows and through itself above, whichever is faster.
+XGBoost goes through ONNX Runtime up to a few rows and through itself above, whichever is faster; its leaves
+are such that both give the same bits.
 """
 
 from __future__ import annotations
@@ -15,16 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.errors import TamperedError
+from jobs.release.probability import probability
 
 Vectors = NDArray[np.float64]
 FEW_ROWS = 64
 """Up to this many rows ONNX Runtime answers sooner than XGBoost (measured)."""
+_LARGEST = float(np.finfo(np.float32).max)
+_ROUNDING = 1e-3
+"""Contributions may add up to this much less or more than the margin: they are sums of single-precision numbers."""
 
 
 class Scorer(ABC):
     """A loaded model. `inputs` are the columns of the vectors it scores, in their order."""
 
     inputs: tuple[str, ...]
+    entry: Mapping[str, Any]
+    """What the manifest says of the model, its correction and calibration included."""
 
     @staticmethod
     def load(folder: Path | str, manifest: Mapping[str, Any], model: str | None = None) -> Scorer:
@@ -35,19 +42,54 @@ class Scorer(ABC):
         if kind is None:
             raise TamperedError(f"{folder}: library {entry['library']!r} is not one of {', '.join(_SCORERS)}")
         scorer: Scorer = kind(Path(folder), entry)
-        scorer.inputs = tuple(entry["inputs"])
+        scorer.inputs, scorer.entry = tuple(entry["inputs"]), entry
         return scorer
 
     def score(self, vectors: Vectors) -> Vectors:
-        """The probability of each row; raises ValueError unless there is one column for each input."""
+        """The calibrated probability of each row; raises ValueError as `margins` does."""
+        return self.probability(self.margins(vectors))
+
+    def probability(self, margins: Vectors) -> Vectors:
+        """The calibrated probability of each raw margin."""
+        return probability(margins, self.entry)
+
+    def margins(self, vectors: Vectors) -> Vectors:
+        """The raw log-odds of each row, before correction and calibration.
+
+        Raises ValueError unless there is one column for each input, and finite numbers that single
+        precision can hold.
+        """
+        self._check(vectors)
+        return self._margins(vectors) if len(vectors) else np.empty(0)
+
+    def explain(self, vectors: Vectors) -> Vectors:
+        """Exact contributions in log-odds, (rows, inputs + 1), the last column being the base; a row sums to its margin.
+
+        Trees: SHAP values by path-dependent TreeSHAP (Lundberg et al. 2020). Linear: each term, measured
+        from the mean of what was learned from.
+        """
+        self._check(vectors)
+        if not len(vectors):
+            return np.empty((0, len(self.inputs) + 1))
+        contributions = self._explain(vectors)
+        missing = self.margins(vectors) - contributions.sum(axis=1)
+        if not np.abs(missing).max() <= _ROUNDING:
+            raise ValueError(f"contributions add up to {np.abs(missing).max():.3g} away from the model's own margin")
+        contributions[:, -1] += missing
+        return contributions
+
+    def _check(self, vectors: Vectors) -> None:
         if vectors.ndim != 2 or vectors.shape[1] != len(self.inputs):
             raise ValueError(f"vectors of shape {vectors.shape} do not have the {len(self.inputs)} inputs of the model")
-        if not len(vectors):
-            return np.empty(0)
-        return self._score(vectors)
+        if not (np.abs(vectors) <= _LARGEST).all():
+            column = int(np.flatnonzero(~(np.abs(vectors) <= _LARGEST).all(axis=0))[0])
+            raise ValueError(f"input {self.inputs[column]!r} is not a finite number that single precision can hold")
 
     @abstractmethod
-    def _score(self, vectors: Vectors) -> Vectors: ...
+    def _margins(self, vectors: Vectors) -> Vectors: ...
+
+    @abstractmethod
+    def _explain(self, vectors: Vectors) -> Vectors: ...
 
 
 class _Logistic(Scorer):
@@ -56,9 +98,12 @@ class _Logistic(Scorer):
         self._mean, self._scale = np.asarray(model["mean"]), np.asarray(model["scale"])
         self._coefficients, self._intercept = np.asarray(model["coefficients"]), float(model["intercept"])
 
-    def _score(self, vectors: Vectors) -> Vectors:
-        margins = (vectors - self._mean) / self._scale @ self._coefficients + self._intercept
-        return np.asarray(1 / (1 + np.exp(-np.clip(margins, -700, 700))), dtype=np.float64)
+    def _margins(self, vectors: Vectors) -> Vectors:
+        return np.asarray(self._explain(vectors).sum(axis=1), dtype=np.float64)
+
+    def _explain(self, vectors: Vectors) -> Vectors:
+        terms = (vectors - self._mean) / self._scale * self._coefficients
+        return np.column_stack([terms, np.full(len(vectors), self._intercept)])
 
 
 class _XGBoost(Scorer):
@@ -75,15 +120,18 @@ class _XGBoost(Scorer):
             options.log_severity_level = 3
             path = str(folder / entry["scorer_file"])
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-            self._input = self._session.get_inputs()[0].name
-            self._output = [self._session.get_outputs()[-1].name]
 
-    def _score(self, vectors: Vectors) -> Vectors:
+    def _margins(self, vectors: Vectors) -> Vectors:
         singles = np.ascontiguousarray(vectors, dtype=np.float32)
         if self._session is not None and len(vectors) <= FEW_ROWS:
-            scores = self._session.run(self._output, {self._input: singles})[0]
-            return np.asarray(scores, dtype=np.float64).reshape(len(vectors), -1)[:, -1]
-        return np.asarray(self._booster.inplace_predict(singles), dtype=np.float64)
+            return np.asarray(self._session.run(["margins"], {"vectors": singles})[0], dtype=np.float64).reshape(-1)
+        return np.asarray(self._booster.inplace_predict(singles, predict_type="margin"), dtype=np.float64)
+
+    def _explain(self, vectors: Vectors) -> Vectors:
+        import xgboost
+
+        rows = xgboost.DMatrix(np.ascontiguousarray(vectors, dtype=np.float32), nthread=1)
+        return np.asarray(self._booster.predict(rows, pred_contribs=True), dtype=np.float64)
 
 
 class _LightGBM(Scorer):
@@ -92,8 +140,13 @@ class _LightGBM(Scorer):
 
         self._booster = lightgbm.Booster(model_file=folder / entry["file"])
 
-    def _score(self, vectors: Vectors) -> Vectors:
-        return np.asarray(self._booster.predict(np.ascontiguousarray(vectors), num_threads=1), dtype=np.float64)
+    def _margins(self, vectors: Vectors) -> Vectors:
+        rows = np.ascontiguousarray(vectors)
+        return np.asarray(self._booster.predict(rows, raw_score=True, num_threads=1), dtype=np.float64)
+
+    def _explain(self, vectors: Vectors) -> Vectors:
+        rows = np.ascontiguousarray(vectors)
+        return np.asarray(self._booster.predict(rows, pred_contrib=True, num_threads=1), dtype=np.float64)
 
 
 _SCORERS: dict[str, Any] = {"logistic_regression": _Logistic, "xgboost": _XGBoost, "lightgbm": _LightGBM}

@@ -4,115 +4,89 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from jobs.projects import hook
-from jobs.release.scorer import Scorer
+from jobs.release import probability
 from jobs.settings import Settings
 from jobs.spec import Library, Model, Project
-from jobs.storage import Published, digest_file, digest_of, publish
-from jobs.training import plots
-from jobs.training.frame import Frame, TrainingFrame, outcomes_of
-from jobs.training.learners import LEARNERS, save_logistic_regression
-from jobs.training.metrics import measured
+from jobs.storage import Published, digest_code, digest_of, publish
+from jobs.training import (
+    calibration,
+    exports,
+    fitting,
+    imbalance,
+    learners,
+    metrics,
+    plots,
+    splits,
+    tuning,
+)  # fmt: skip
+from jobs.training.fitting import Configuration, Judged, fit
+from jobs.training.frame import TrainingFrame, read_frame
 from jobs.training.tuning import Tuned, tune
 
-_CODE = ("learners.py", "tuning.py", "candidates.py", "metrics.py", "plots.py")
-Scores = NDArray[np.float64]
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A training run, as all of its candidates share it."""
+
+    project: Project
+    settings: Settings
+    name: str
+    folder: Path
+    snapshot: Published
 
 
-def score_frame(project: Project, frame: Frame, folder: Path, entry: dict[str, Any]) -> Scores:
-    """The scores of a frame's rows by a candidate: the project's rule, or its model through the bundle's scorer."""
-    if entry["library"] == "rule":
-        return np.asarray(hook(project, "features").rule(frame.payload), dtype=np.float64)
-    return Scorer.load(folder, {"models": [entry]}).score(frame.vectors)
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One of a run's models, and its frame, read when the first candidate needs it."""
+
+    run: Run
+    model: Model
+
+    @cached_property
+    def frame(self) -> TrainingFrame:
+        return read_frame(self.run.project, self.model, self.run.snapshot)
+
+    def partition(self, library: Library) -> Path:
+        """Where a candidate is published."""
+        return self.run.folder / "candidates" / self.model.name / library
 
 
-def inputs_of(model: Model, library: str, snapshot: Published) -> dict[str, str]:
-    """What a candidate is made from: equal inputs are not trained again."""
-    code = {name: digest_file(Path(__file__).parent / name) for name in _CODE}
-    packages = ("xgboost", "lightgbm", "scikit-learn", "optuna", "onnxmltools", "numpy")
-    versions = {name: importlib.metadata.version(name) for name in packages}
-    return {
-        "snapshot": snapshot.digest,
-        "model": digest_of(repr(model)),
-        "library": library,
-        "code": digest_of([code, versions]),
-    }
-
-
-def train_candidate(
-    project: Project,
-    settings: Settings,
-    model: Model,
-    library: Library,
-    frame: Callable[[], TrainingFrame],
-    *,
-    run: str,
-    snapshot: Published,
-    partition: Path,
-    progress: Callable[[], None] = lambda: None,
-) -> Published:
-    """The published candidate: model files, `training.json`, `validation.parquet` and plots.
-
-    The model that is kept learned from the train and the validation part; the validation figures are
-    those of the same configuration learned from the train part alone.
-    """
-    inputs = inputs_of(model, library, snapshot)
+def train_candidate(task: Task, library: Library, progress: Callable[[], None] = lambda: None) -> Published:
+    """The published candidate: model files, `training.json`, `validation.parquet` and plots."""
+    model, snapshot = task.model, task.run.snapshot
+    inputs = {"snapshot": snapshot.digest, "model": digest_of(repr(model)), "library": library, "code": code()}
 
     def write(folder: Path) -> int:
-        data = frame()
-        train, validation = data.learned(data.plan.calibration), data.judged(data.plan.calibration)
-        both = data.of("train")
-        entry: dict[str, Any] = {"name": model.name, "library": library, "inputs": list(model.inputs)}
-        document: dict[str, Any] = {"params": {}, "rounds": None, "trials": [], "importance": {}}
-        if library in LEARNERS:
-            learner = LEARNERS[library]
-            url = settings.optuna_url.get_secret_value() if settings.optuna_url else None
-            study = f"{project.name}/{run}/{model.name}/{library}/{digest_of(inputs)[:12]}"
-            journal = partition.parent.parent.parent / "tuning" / f"{model.name}-{library}.log"
-            tuned: Tuned = tune(
-                model, learner, train, validation, study=study, storage=url or journal, progress=progress
-            )
-            honest = learner.fit(tuned.params, train.vectors, train.label, tuned.rounds, model.seed)
-            learner.save(honest, folder, model.name, validation.vectors)
-            held = score_frame(
-                project, validation, folder, {**entry, "file": _native(folder, model), "scorer_file": None}
-            )
-            final = learner.fit(tuned.params, both.vectors, both.label, tuned.rounds, model.seed)
-            entry |= learner.save(final, folder, model.name, validation.vectors)
-            document |= {
-                "params": tuned.params,
-                "rounds": tuned.rounds,
-                "trials": tuned.trials,
-                "importance": learner.importance(final, model.inputs),
-            }
-            plots.importance(folder / "importance.png", document["importance"])
-        elif library == "logistic_regression":
-            entry |= save_logistic_regression(folder, model.name, train.vectors, train.label)
-            held = score_frame(project, validation, folder, entry)
-            entry |= save_logistic_regression(folder, model.name, both.vectors, both.label)
-        else:
-            entry |= {"file": None, "scorer_file": None}
-            held = score_frame(project, validation, folder, entry)
-        document |= {
-            "model": entry,
-            "validation": measured(outcomes_of(validation), held),
-            "rows": {"train": len(train), "validation": len(validation)},
+        frame = task.frame
+        tuned = _tuned(task, library, digest_of(inputs), progress) if library in model.learners else None
+        configuration = tuned.configuration if tuned else Configuration(library=library, params={})
+        fitted = fit(task.run.project, model, configuration, frame, folder)
+        document: dict[str, Any] = {
+            "model": fitted.entry,
+            "params": dict(configuration.params),
+            "rounds": configuration.rounds if tuned else None,
+            "trials": tuned.trials if tuned else [],
+            "imbalance": tuned.imbalance if tuned else None,
+            "importance": fitted.importance,
+            "validation": fitted.mean(),
+            "folds": [judged.fold.document() | {"metrics": judged.measured()} for judged in fitted.validation],
+            "rows": {"train": len(frame.of("train")), "validation": sum(len(one.rows) for one in fitted.validation)},
             "snapshot": snapshot.digest,
         }
-        plots.precision_recall(folder / "precision-recall.png", validation.label, {library: held})
-        plots.calibration(folder / "calibration.png", validation.label, {library: held})
-        _write_scores(folder / "validation.parquet", validation, held)
+        _draw(folder, library, fitted.validation, fitted.importance)
+        _write_scores(folder / "validation.parquet", fitted.validation)
         (folder / "training.json").write_text(json.dumps(document, indent=1, allow_nan=False))
-        return len(both)
+        return int(document["rows"]["train"])
 
-    return publish(partition, write, inputs=inputs, watermark=snapshot.manifest.watermark)
+    return publish(task.partition(library), write, inputs=inputs, watermark=snapshot.manifest.watermark)
 
 
 def read_training(candidate: Published) -> dict[str, Any]:
@@ -121,20 +95,49 @@ def read_training(candidate: Published) -> dict[str, Any]:
     return document
 
 
-def _native(folder: Path, model: Model) -> str:
-    return next(name for name in (f"{model.name}.ubj", f"{model.name}.txt") if (folder / name).exists())
+def code() -> str:
+    """A digest of the code and packages that decide what comes of a configuration and a frame."""
+    modules = (calibration, exports, fitting, imbalance, learners, metrics, plots, probability, splits, tuning)
+    packages = ("xgboost", "lightgbm", "scikit-learn", "optuna", "onnxmltools", "numpy")
+    return digest_of([digest_code(*modules), {name: importlib.metadata.version(name) for name in packages}])
 
 
-def _write_scores(path: Path, frame: Frame, scores: Scores) -> None:
+def _tuned(task: Task, library: Library, digest: str, progress: Callable[[], None]) -> Tuned:
+    run, model = task.run, task.model
+    url = run.settings.optuna_url.get_secret_value() if run.settings.optuna_url else None
+    return tune(
+        model,
+        library,
+        task.frame,
+        study=f"{run.project.name}/{run.name}/{model.name}/{library}/{digest[:12]}",
+        storage=url or run.folder / "tuning" / f"{model.name}-{library}.log",
+        progress=progress,
+    )
+
+
+def _draw(folder: Path, library: str, validation: Sequence[Judged], importance: dict[str, float]) -> None:
+    label = np.concatenate([one.rows.label for one in validation])
+    scores = {library: np.concatenate([one.scores for one in validation])}
+    plots.precision_recall(folder / "precision-recall.png", label, scores)
+    plots.calibration(folder / "calibration.png", label, scores)
+    if importance:
+        plots.importance(folder / "importance.png", importance)
+
+
+def _write_scores(path: Path, validation: Sequence[Judged]) -> None:
+    """A row for each judged row of every validation fold, oldest fold first."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    ordered = sorted(validation, key=lambda judged: judged.fold.test.first)
     table = pa.table(
         {
-            "event_id": pa.array(frame.event_id, pa.string()),
-            "event_time": pa.array(frame.event_time, pa.timestamp("us", tz="UTC")),
-            "label": frame.label,
-            "score": scores,
+            "event_id": pa.array(np.concatenate([one.rows.event_id for one in ordered]), pa.string()),
+            "event_time": pa.array(
+                np.concatenate([one.rows.event_time for one in ordered]), pa.timestamp("us", tz="UTC")
+            ),
+            "label": np.concatenate([one.rows.label for one in ordered]),
+            "score": np.concatenate([one.scores for one in ordered]),
         }
     )
     pq.write_table(table, path)

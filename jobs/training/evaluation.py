@@ -17,13 +17,14 @@ from jobs.release.ledger import Champion
 from jobs.release.scorer import Scorer
 from jobs.spec import Model, Project
 from jobs.storage import MANIFEST, Published, verify
-from jobs.training.candidates import read_training, score_frame
+from jobs.training.candidates import read_training
+from jobs.training.fitting import score
 from jobs.training.frame import Frame, outcomes_of
-from jobs.training.metrics import LOWER_IS_BETTER, difference_intervals, measured
+from jobs.training.metrics import LOWER_IS_BETTER, METRICS, Outcomes, difference_intervals, interval, measured
 
 Scores = NDArray[np.float64]
 REVIEW_SHARE = 0.02
-"""How much of the validation part people have the time to look at: it sets the review threshold."""
+"""The share of the validation rows that people have the time to look at: it sets the review threshold."""
 DECLINE_PRECISION = 0.8
 """How sure a decline must be: of the validation rows scored as high, so many are positives."""
 DECLINE_ROWS = 20
@@ -66,7 +67,7 @@ def evaluate(
     picked, outcomes = pick(model, candidates), outcomes_of(test)
     trainings = {library: read_training(candidate) for library, candidate in candidates.items()}
     scores = {
-        library: score_frame(project, test, candidates[library].folder, trainings[library]["model"])
+        library: score(project, test, candidates[library].folder, trainings[library]["model"])
         for library in (picked, *model.baselines)
     }
     baselines = {library: measured(outcomes, scores[library]) for library in model.baselines}
@@ -78,6 +79,7 @@ def evaluate(
             for library in candidates
         },
         "challenger": measured(outcomes, scores[picked]),
+        "intervals": _intervals(model, outcomes, scores[picked]),
         "baselines": baselines,
         "champion": None,
         "rows": len(test),
@@ -90,11 +92,39 @@ def evaluate(
         document["champion"] = described
         if theirs is not None:
             scores["champion"], described["metrics"] = theirs, measured(outcomes, theirs)
-    sign = -1.0 if model.metric in LOWER_IS_BETTER else 1.0
-    strongest = max(model.baselines, key=lambda name: sign * (baselines[name][model.metric] or -np.inf))
-    rivals = {name: scores[name] for name in (strongest, "champion") if name in scores}
-    document["differences"] = difference_intervals(model.metric, outcomes, scores[picked], rivals, seed=model.seed)
+    document["differences"] = _differences(project, model, outcomes, picked, scores)
     return Evaluated(document=document, scores=scores)
+
+
+def _intervals(model: Model, outcomes: Outcomes, scores: Scores) -> dict[str, dict[str, float | None]]:
+    """The 95 % interval of every metric, by bootstrap of the entities."""
+    found = {name: interval(name, outcomes, scores, seed=model.seed) for name in METRICS}
+    return {name: {"low": _known(low), "high": _known(high)} for name, (low, high) in found.items()}
+
+
+def _differences(
+    project: Project, model: Model, outcomes: Outcomes, picked: str, scores: Mapping[str, Scores]
+) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Rival → metric → the picked learner's figure minus the rival's, with its paired interval.
+
+    For the baselines the model's metric; for the champion also those in which the gate bounds a regression.
+    """
+    bounded = [one.metric for one in project.gate.thresholds if one.allowed_regression is not None]
+    found: dict[str, dict[str, dict[str, float | None]]] = {}
+    for name in dict.fromkeys((model.metric, *bounded)):
+        rivals = {
+            rival: theirs
+            for rival, theirs in scores.items()
+            if rival == "champion" or (rival in model.baselines and name == model.metric)
+        }
+        differences = difference_intervals(name, outcomes, scores[picked], rivals, seed=model.seed)
+        for rival, figures in differences.items():
+            found.setdefault(rival, {})[name] = {key: _known(value) for key, value in figures.items()}
+    return found
+
+
+def _known(value: float) -> float | None:
+    return value if np.isfinite(value) else None
 
 
 def rival_of(history: Sequence[Champion], releases: Path, run: str) -> Champion | None:
@@ -110,7 +140,7 @@ def rival_of(history: Sequence[Champion], releases: Path, run: str) -> Champion 
 
 
 def decisions(candidate: Published) -> dict[str, float]:
-    """The score thresholds that serving decides by, chosen on the validation part.
+    """The score thresholds that serving decides by, chosen on the scores of the validation folds.
 
     Review: the top 2 % of scores. Decline: the lowest score, at or above review, such that at least
     80 % of the rows from it upwards (and at least 20 rows) are positives; where there is none, 2.0:

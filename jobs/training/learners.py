@@ -7,111 +7,152 @@ rows give the same bytes. Files are native (ubj, text, JSON, ONNX): nothing that
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.errors import TidemillError
+from jobs.training.exports import onnx_of, settled
 
 Params = Mapping[str, Any]
 Array = NDArray[Any]
-MAXIMUM_ROUNDS, STEP = 300, 20
+LOOKS = 15
+"""How often a growing model is looked at: at most so many times `STEP` trees."""
+STEP = 20
 THREADS = 1
 """More would be slower on a busy small machine, and their number decides the result."""
-ONNX_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """What a model learns from."""
+
+    x: NDArray[np.float64]
+    y: NDArray[np.bool_]
+    weight: NDArray[np.float64] | None = None
+    increasing: Sequence[bool] = ()
+    """For each column, whether more of it may only raise the score; empty where none is so bound."""
 
 
 class Learner(Protocol):
-    """A boosting library: what a tuning tries and how a chosen configuration is fitted and kept."""
+    """A library: what a tuning tries, and how a chosen configuration is fitted and kept."""
+
+    start: ClassVar[Params]
+    """The configuration that is tried first."""
 
     def propose(self, trial: Any) -> dict[str, Any]:
         """The parameters of one Optuna trial."""
 
-    def grow(self, params: Params, x: Array, y: Array, watched: Array, seed: int) -> Iterator[tuple[int, Array]]:
-        """After every few rounds: how many, and the scores of the watched rows."""
+    def grow(self, params: Params, examples: Examples, watched: Array, seed: int) -> Iterator[tuple[int, Array]]:
+        """After every few rounds: how many, and the log-odds of the watched rows."""
 
-    def fit(self, params: Params, x: Array, y: Array, rounds: int, seed: int) -> Any:
+    def fit(self, params: Params, examples: Examples, rounds: int, seed: int) -> Any:
         """The model with that many rounds."""
 
-    def save(self, booster: Any, folder: Path, name: str, vectors: Array) -> dict[str, Any]:
-        """The manifest entry of the files written; `vectors` are what exports are compared on."""
+    def save(self, model: Any, folder: Path, name: str) -> str:
+        """The name of the native file written."""
 
-    def importance(self, booster: Any, inputs: tuple[str, ...]) -> dict[str, float]:
+    def export(self, model: Any, folder: Path, name: str, vectors: Array) -> str | None:
+        """The name of the file written for scoring few rows, None if there is no need; tried on `vectors`."""
+
+    def importance(self, model: Any, inputs: Sequence[str]) -> dict[str, float]:
         """Each input's share of the total gain."""
 
 
 class XGBoost:
-    """Histogram trees; scored through ONNX when rows are few."""
+    """Histogram trees, one or a few a round; scored through ONNX when rows are few."""
+
+    start: ClassVar[Params] = {
+        "max_depth": 4, "eta": 0.1, "min_child_weight": 1.0, "subsample": 0.8, "colsample_bytree": 0.7,
+        "lambda": 1.0, "num_parallel_tree": 1,
+    }  # fmt: skip
 
     def propose(self, trial: Any) -> dict[str, Any]:
         return {
-            "max_depth": trial.suggest_int("max_depth", 3, 8),
+            "max_depth": trial.suggest_int("max_depth", 2, 7),
             "eta": trial.suggest_float("eta", 0.03, 0.3, log=True),
-            "min_child_weight": trial.suggest_float("min_child_weight", 1, 50, log=True),
-            "subsample": trial.suggest_float("subsample", 0.6, 1.0),
-            "colsample_bytree": trial.suggest_float("colsample_bytree", 0.5, 1.0),
-            "lambda": trial.suggest_float("lambda", 0.1, 10, log=True),
+            "min_child_weight": trial.suggest_float("min_child_weight", 0.05, 20, log=True),
+            "subsample": trial.suggest_float("subsample", 0.4, 1.0),
+            "colsample_bytree": trial.suggest_float("colsample_bytree", 0.3, 1.0),
+            "lambda": trial.suggest_float("lambda", 0.1, 30, log=True),
+            "num_parallel_tree": trial.suggest_int("num_parallel_tree", 1, 3),
         }
 
-    def _pinned(self, params: Params, y: Array, seed: int) -> dict[str, Any]:
+    def _pinned(self, params: Params, examples: Examples, seed: int) -> dict[str, Any]:
+        bound = {"monotone_constraints": "(" + ",".join(str(int(one)) for one in examples.increasing) + ")"}
         return {
             **params,
+            **(bound if any(examples.increasing) else {}),
             "objective": "binary:logistic",
             "tree_method": "hist",
             "device": "cpu",
             "max_bin": 256,
-            "base_score": round(float(np.mean(y)), 9),
+            "base_score": round(float(np.average(examples.y, weights=examples.weight)), 9),
             "seed": seed,
             "nthread": THREADS,
             "verbosity": 0,
         }
 
-    def grow(self, params: Params, x: Array, y: Array, watched: Array, seed: int) -> Iterator[tuple[int, Array]]:
+    def _rows(self, examples: Examples) -> Any:
         import xgboost
 
-        train = xgboost.QuantileDMatrix(x, y, max_bin=256, nthread=THREADS)
-        held = xgboost.DMatrix(watched, nthread=THREADS)
-        booster = xgboost.Booster(self._pinned(params, y, seed), [train, held])
-        for rounds in range(1, MAXIMUM_ROUNDS + 1):
-            booster.update(train, rounds - 1)
-            if rounds % STEP == 0:
-                yield rounds, np.asarray(booster.predict(held), dtype=np.float64)
+        return xgboost.QuantileDMatrix(examples.x, examples.y, weight=examples.weight, max_bin=256, nthread=THREADS)
 
-    def fit(self, params: Params, x: Array, y: Array, rounds: int, seed: int) -> Any:
+    def grow(self, params: Params, examples: Examples, watched: Array, seed: int) -> Iterator[tuple[int, Array]]:
         import xgboost
 
-        train = xgboost.QuantileDMatrix(x, y, max_bin=256, nthread=THREADS)
-        return xgboost.train(self._pinned(params, y, seed), train, rounds)
+        rows, held = self._rows(examples), xgboost.DMatrix(watched, nthread=THREADS)
+        booster = xgboost.Booster(self._pinned(params, examples, seed), [rows, held])
+        step = max(STEP // int(params.get("num_parallel_tree", 1)), 1)
+        for rounds in range(1, step * LOOKS + 1):
+            booster.update(rows, rounds - 1)
+            if rounds % step == 0:
+                yield rounds, np.asarray(booster.predict(held, output_margin=True), dtype=np.float64)
 
-    def save(self, booster: Any, folder: Path, name: str, vectors: Array) -> dict[str, Any]:
-        booster.save_model(folder / f"{name}.ubj")
-        (folder / f"{name}.onnx").write_bytes(_onnx(booster, vectors))
-        return {"file": f"{name}.ubj", "scorer_file": f"{name}.onnx"}
+    def fit(self, params: Params, examples: Examples, rounds: int, seed: int) -> Any:
+        import xgboost
 
-    def importance(self, booster: Any, inputs: tuple[str, ...]) -> dict[str, float]:
-        gain = booster.get_score(importance_type="total_gain")
+        return settled(xgboost.train(self._pinned(params, examples, seed), self._rows(examples), rounds))
+
+    def save(self, model: Any, folder: Path, name: str) -> str:
+        model.save_model(folder / f"{name}.ubj")
+        return f"{name}.ubj"
+
+    def export(self, model: Any, folder: Path, name: str, vectors: Array) -> str | None:
+        (folder / f"{name}.onnx").write_bytes(onnx_of(model, vectors))
+        return f"{name}.onnx"
+
+    def importance(self, model: Any, inputs: Sequence[str]) -> dict[str, float]:
+        gain = model.get_score(importance_type="total_gain")
         return _shares({name: float(gain.get(f"f{column}", 0.0)) for column, name in enumerate(inputs)})
 
 
 class LightGBM:
     """Leaf-wise trees, forced into their deterministic mode."""
 
+    start: ClassVar[Params] = {
+        "num_leaves": 12, "learning_rate": 0.08, "min_data_in_leaf": 20, "bagging_fraction": 0.8,
+        "feature_fraction": 0.7, "lambda_l2": 1.0,
+    }  # fmt: skip
+
     def propose(self, trial: Any) -> dict[str, Any]:
         return {
-            "num_leaves": trial.suggest_int("num_leaves", 8, 96, log=True),
+            "num_leaves": trial.suggest_int("num_leaves", 4, 48, log=True),
             "learning_rate": trial.suggest_float("learning_rate", 0.03, 0.3, log=True),
-            "min_data_in_leaf": trial.suggest_int("min_data_in_leaf", 10, 200, log=True),
-            "bagging_fraction": trial.suggest_float("bagging_fraction", 0.6, 1.0),
-            "feature_fraction": trial.suggest_float("feature_fraction", 0.5, 1.0),
-            "lambda_l2": trial.suggest_float("lambda_l2", 0.1, 10, log=True),
+            "min_data_in_leaf": trial.suggest_int("min_data_in_leaf", 5, 200, log=True),
+            "bagging_fraction": trial.suggest_float("bagging_fraction", 0.4, 1.0),
+            "feature_fraction": trial.suggest_float("feature_fraction", 0.3, 1.0),
+            "lambda_l2": trial.suggest_float("lambda_l2", 0.1, 30, log=True),
         }
 
-    def _pinned(self, params: Params, seed: int) -> dict[str, Any]:
+    def _pinned(self, params: Params, examples: Examples, seed: int) -> dict[str, Any]:
+        bound = {"monotone_constraints": [int(one) for one in examples.increasing]}
         return {
             **params,
+            **(bound if any(examples.increasing) else {}),
             "objective": "binary",
             "bagging_freq": 1,
             "max_bin": 255,
@@ -123,76 +164,83 @@ class LightGBM:
             "verbosity": -1,
         }
 
-    def grow(self, params: Params, x: Array, y: Array, watched: Array, seed: int) -> Iterator[tuple[int, Array]]:
+    def _begun(self, params: Params, examples: Examples, seed: int) -> Any:
         import lightgbm
 
-        pinned = self._pinned(params, seed)
-        booster = lightgbm.Booster(pinned, lightgbm.Dataset(x, y, params=pinned))
-        margins = np.zeros(len(watched))
-        for rounds in range(1, MAXIMUM_ROUNDS + 1):
+        pinned = self._pinned(params, examples, seed)
+        return lightgbm.Booster(pinned, lightgbm.Dataset(examples.x, examples.y, weight=examples.weight, params=pinned))
+
+    def grow(self, params: Params, examples: Examples, watched: Array, seed: int) -> Iterator[tuple[int, Array]]:
+        booster, margins = self._begun(params, examples, seed), np.zeros(len(watched))
+        for rounds in range(1, STEP * LOOKS + 1):
             booster.update()
             if rounds % STEP == 0:
                 newest = {"start_iteration": rounds - STEP, "num_iteration": STEP, "num_threads": THREADS}
-                margins += booster.predict(watched, raw_score=True, **newest)
-                yield rounds, 1 / (1 + np.exp(-margins))
+                margins = margins + booster.predict(watched, raw_score=True, **newest)
+                yield rounds, margins
 
-    def fit(self, params: Params, x: Array, y: Array, rounds: int, seed: int) -> Any:
-        import lightgbm
+    def fit(self, params: Params, examples: Examples, rounds: int, seed: int) -> Any:
+        booster = self._begun(params, examples, seed)
+        for _ in range(rounds):
+            booster.update()
+        return booster
 
-        pinned = self._pinned(params, seed)
-        return lightgbm.train(pinned, lightgbm.Dataset(x, y, params=pinned), rounds)
+    def save(self, model: Any, folder: Path, name: str) -> str:
+        model.save_model(folder / f"{name}.txt")
+        return f"{name}.txt"
 
-    def save(self, booster: Any, folder: Path, name: str, vectors: Array) -> dict[str, Any]:
-        booster.save_model(folder / f"{name}.txt")
-        return {"file": f"{name}.txt", "scorer_file": None}
+    def export(self, model: Any, folder: Path, name: str, vectors: Array) -> str | None:
+        return None
 
-    def importance(self, booster: Any, inputs: tuple[str, ...]) -> dict[str, float]:
-        gain = booster.feature_importance(importance_type="gain")
+    def importance(self, model: Any, inputs: Sequence[str]) -> dict[str, float]:
+        gain = model.feature_importance(importance_type="gain")
         return _shares(dict(zip(inputs, map(float, gain), strict=True)))
 
 
-LEARNERS: dict[str, Learner] = {"xgboost": XGBoost(), "lightgbm": LightGBM()}
+class LogisticRegression:
+    """The linear baseline, on standardised inputs; nothing of it is tuned."""
+
+    start: ClassVar[Params] = {}
+
+    def propose(self, trial: Any) -> dict[str, Any]:
+        return {}
+
+    def grow(self, params: Params, examples: Examples, watched: Array, seed: int) -> Iterator[tuple[int, Array]]:
+        model = self.fit(params, examples, 1, seed)
+        scaled = (watched - np.asarray(model["mean"])) / np.asarray(model["scale"])
+        yield 1, scaled @ np.asarray(model["coefficients"]) + model["intercept"]
+
+    def fit(self, params: Params, examples: Examples, rounds: int, seed: int) -> Any:
+        from sklearn.linear_model import LogisticRegression as Regression
+
+        mean, scale = examples.x.mean(axis=0), examples.x.std(axis=0)
+        scale[scale == 0] = 1.0
+        model = Regression(C=1.0, max_iter=1_000).fit(
+            (examples.x - mean) / scale, examples.y, sample_weight=examples.weight
+        )
+        return {
+            "mean": mean.tolist(),
+            "scale": scale.tolist(),
+            "coefficients": model.coef_[0].tolist(),
+            "intercept": float(model.intercept_[0]),
+        }
+
+    def save(self, model: Any, folder: Path, name: str) -> str:
+        (folder / f"{name}.json").write_text(json.dumps(model, indent=1))
+        return f"{name}.json"
+
+    def export(self, model: Any, folder: Path, name: str, vectors: Array) -> str | None:
+        return None
+
+    def importance(self, model: Any, inputs: Sequence[str]) -> dict[str, float]:
+        return {}
 
 
-def save_logistic_regression(folder: Path, name: str, x: Array, y: Array) -> dict[str, Any]:
-    """Fits the linear baseline on standardised inputs and keeps its coefficients as JSON; the manifest entry."""
-    from sklearn.linear_model import LogisticRegression
-
-    mean, scale = x.mean(axis=0), x.std(axis=0)
-    scale[scale == 0] = 1.0
-    model = LogisticRegression(C=1.0, max_iter=1_000).fit((x - mean) / scale, y)
-    document = {
-        "mean": mean.tolist(),
-        "scale": scale.tolist(),
-        "coefficients": model.coef_[0].tolist(),
-        "intercept": float(model.intercept_[0]),
-    }
-    (folder / f"{name}.json").write_text(json.dumps(document, indent=1))
-    return {"file": f"{name}.json", "scorer_file": None}
+LEARNERS: dict[str, Learner] = {
+    "logistic_regression": LogisticRegression(), "xgboost": XGBoost(), "lightgbm": LightGBM(),
+}  # fmt: skip
 
 
 def _shares(gain: dict[str, float]) -> dict[str, float]:
     total = sum(gain.values()) or 1.0
     return {name: value / total for name, value in gain.items()}
-
-
-def _onnx(booster: Any, vectors: Array) -> bytes:
-    import onnxruntime
-    from onnxmltools.convert import convert_xgboost
-    from onnxmltools.convert.common.data_types import FloatTensorType
-
-    model = convert_xgboost(
-        booster, initial_types=[("vectors", FloatTensorType([None, vectors.shape[1]]))], target_opset=15
-    )
-    model.graph.name = "xgboost"  # a random one by default, and equal models must have equal bytes
-    exported: bytes = model.SerializeToString(deterministic=True)
-    singles = np.ascontiguousarray(vectors, dtype=np.float32)
-    session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
-    scores = session.run([session.get_outputs()[-1].name], {"vectors": singles})[0][:, -1]
-    furthest = float(np.abs(scores - booster.inplace_predict(singles)).max())
-    if not furthest <= ONNX_TOLERANCE:
-        raise TidemillError(
-            f"the ONNX export scores up to {furthest:.3g} away from XGBoost, more than {ONNX_TOLERANCE}; "
-            "nothing was published. The installed onnxmltools does not fit the installed xgboost: see requirements/jobs.txt"
-        )
-    return exported

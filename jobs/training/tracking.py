@@ -12,7 +12,6 @@ from jobs.settings import Settings
 from jobs.spec import Library, Model, Project
 from jobs.storage import Published, write_atomically
 from jobs.training.candidates import read_training
-from jobs.training.learners import LEARNERS
 
 
 def track(
@@ -49,13 +48,14 @@ def _logged(run: str, model: Model, library: str, candidate: Published, snapshot
     return Logged(
         name=f"{run}/{model.name}/{library}",
         digest=candidate.digest,
-        params={**training["params"], "rounds": training["rounds"], "library": library, "seed": model.seed},
+        params={**training["params"], "rounds": training["rounds"], "library": library, "seed": model.seed,
+                "calibration": entry.get("calibration", {}).get("method", "none")},
         metrics={f"validation_{name}": value for name, value in training["validation"].items() if value is not None},
         tags={
             "tidemill.run": run,
             "tidemill.model": model.name,
             "tidemill.library": library,
-            "tidemill.role": "learner" if library in LEARNERS else "baseline",
+            "tidemill.role": "learner" if library in model.learners else "baseline",
             "tidemill.negative_control": str(bool(facts.get("negative_control"))).lower(),
             "mlflow.source.git.commit": str(facts.get("git", "")),
         },

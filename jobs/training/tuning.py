@@ -2,46 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from jobs.spec import Model
-from jobs.training.frame import Frame, outcomes_of
-from jobs.training.learners import Learner
+from jobs.release.probability import corrected, sigmoid
+from jobs.spec import Library, Model
+from jobs.training import imbalance
+from jobs.training.fitting import Configuration, examples
+from jobs.training.frame import Frame, TrainingFrame, outcomes_of
+from jobs.training.learners import LEARNERS
 from jobs.training.metrics import LOWER_IS_BETTER, measure
 
 PATIENCE = 4
 """Looks without a better value after which a trial stops growing."""
+_TREATED = {"positive_weight": 5.0, "negatives_kept": 0.3}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tuned:
     """The best trial: what to fit, and how it was found."""
 
-    params: dict[str, Any]
-    rounds: int
+    configuration: Configuration
     value: float
     trials: list[dict[str, Any]]
+    imbalance: dict[str, Any]
+    """The chosen treatment, and what each was worth."""
 
 
 def tune(
     model: Model,
-    learner: Learner,
-    train: Frame,
-    validation: Frame,
+    library: Library,
+    frame: TrainingFrame,
     *,
     study: str,
     storage: str | Path,
     progress: Callable[[], None] = lambda: None,
 ) -> Tuned:
-    """The best of the model's trials on the validation part; trials already in the study count.
+    """The best of the model's trials by the mean of its metric over the plan's tuning folds; known trials count.
 
-    Trial n is drawn from the n trials before it by a seed of its own, so an interrupted study
-    continues exactly as it would have gone on.
+    The first trials are the library's start with each treatment of imbalance. Trial n is drawn from the n
+    trials before it by a seed of its own, so an interrupted study continues exactly as it would have gone on.
     """
     import optuna
 
@@ -51,57 +57,109 @@ def tune(
         study_name=study,
         storage=_storage(storage),
         direction="minimize" if lower else "maximize",
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=40, interval_steps=20),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=3),
         load_if_exists=True,
     )
     running = optuna.trial.TrialState.RUNNING
     for abandoned in kept.get_trials(states=(running,)):
         kept.tell(abandoned.number, state=optuna.trial.TrialState.FAIL)
-    objective = _objective(model, learner, train, validation)
     done = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
     finished = len(kept.get_trials(deepcopy=False, states=done))
     for _ in range(finished):
         progress()
+    objective = _objective(model, library, frame) if finished < model.trials else None
     while finished < model.trials:
-        kept.sampler = optuna.samplers.TPESampler(seed=model.seed + finished, n_startup_trials=5)
+        kept.sampler = _sampler(library, model.seed, finished)
         kept.optimize(objective, n_trials=1)
         finished += 1
         progress()
     best = kept.best_trial
+    trials = [
+        {"params": trial.params, "value": trial.value, "state": trial.state.name, "rounds": trial.user_attrs.get("rounds")}
+        for trial in kept.get_trials(deepcopy=False, states=done)
+    ]  # fmt: skip
     return Tuned(
-        params=dict(best.params),
-        rounds=best.user_attrs["rounds"],
+        configuration=Configuration(library=library, params=dict(best.params), rounds=best.user_attrs["rounds"]),
         value=float(best.value or 0.0),
-        trials=[
-            {"params": trial.params, "value": trial.value, "state": trial.state.name, "rounds": trial.user_attrs.get("rounds")}
-            for trial in kept.get_trials(deepcopy=False, states=done)
-        ],
-    )  # fmt: skip
+        trials=trials,
+        imbalance=imbalance.compared(trials, best.params, lower=lower),
+    )
 
 
-def _objective(model: Model, learner: Learner, train: Frame, validation: Frame) -> Callable[[Any], float]:
-    outcomes = outcomes_of(validation)
+def _sampler(library: Library, seed: int, number: int) -> Any:
+    import optuna
+
+    sampler = optuna.samplers.TPESampler(seed=seed + number, n_startup_trials=5)
+    if number >= len(imbalance.TREATMENTS):
+        return sampler
+    fixed = {**LEARNERS[library].start, **_TREATED, "imbalance": imbalance.TREATMENTS[number]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.PartialFixedSampler(fixed, sampler)
+
+
+def _objective(model: Model, library: Library, frame: TrainingFrame) -> Callable[[Any], float]:
+    folds = [(frame.learned(fold), frame.judged(fold)) for fold in frame.plan.tuning]
     sign = -1.0 if model.metric in LOWER_IS_BETTER else 1.0
 
     def objective(trial: Any) -> float:
         import optuna
 
-        best, rounds_of_best, worse = -np.inf, 0, 0
-        params = learner.propose(trial)
-        for rounds, scores in learner.grow(params, train.vectors, train.label, validation.vectors, model.seed):
-            value = sign * measure(model.metric, outcomes, scores)
-            worse = 0 if value > best else worse + 1
-            if value > best:
-                best, rounds_of_best = value, rounds
-                trial.set_user_attr("rounds", rounds)
-            trial.report(sign * value, rounds)
-            if trial.should_prune():
+        treatment = imbalance.propose(trial)
+        params = LEARNERS[library].propose(trial)
+        curves: list[_Curve] = []
+        best = (-np.inf, 0)
+        for step, (train, held) in enumerate(folds):
+            curves.append(_Curve(model, library, params, treatment, train, held))
+            best = _best(curves, sign)
+            trial.set_user_attr("rounds", best[1])
+            trial.report(sign * best[0], step)
+            if step + 1 < len(folds) and trial.should_prune():
                 raise optuna.TrialPruned
-            if worse >= PATIENCE:
-                break
-        return sign * best if rounds_of_best else float("nan")
+        return sign * best[0] if best[1] else float("nan")
 
     return objective
+
+
+class _Curve:
+    """A fold's metric as its model grows, as far as anybody asked."""
+
+    def __init__(
+        self, model: Model, library: Library, params: Mapping[str, Any], treatment: Mapping[str, Any], train: Frame, held: Frame
+    ) -> None:  # fmt: skip
+        learned = examples(model, treatment, train)
+        grown: Iterator[tuple[int, NDArray[np.float64]]] = LEARNERS[library].grow(
+            params, learned, held.vectors, model.seed
+        )
+        self._grown, self._metric, self._outcomes = grown, model.metric, outcomes_of(held)
+        self._kept = imbalance.kept(treatment)
+        self._values: list[tuple[int, float]] = []
+
+    def at(self, look: int) -> tuple[int, float] | None:
+        """Rounds and metric at the n-th look; None beyond the last."""
+        while len(self._values) <= look:
+            grown = next(self._grown, None)
+            if grown is None:
+                return None
+            scores = sigmoid(corrected(grown[1], self._kept))
+            self._values.append((grown[0], measure(self._metric, self._outcomes, scores)))
+        return self._values[look]
+
+
+def _best(curves: list[_Curve], sign: float) -> tuple[float, int]:
+    """The best mean over the curves and its rounds, grown until it has not become better for a while."""
+    best, rounds, worse, look = -np.inf, 0, 0, 0
+    while worse < PATIENCE:
+        points = [curve.at(look) for curve in curves]
+        known = [point for point in points if point is not None]
+        if len(known) < len(points):
+            break
+        value = sign * float(np.mean([point[1] for point in known]))
+        worse = 0 if value > best else worse + 1
+        if value > best:
+            best, rounds = value, known[0][0]
+        look += 1
+    return best, rounds
 
 
 def _storage(place: str | Path) -> Any:

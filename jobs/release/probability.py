@@ -1,0 +1,74 @@
+"""From a model's raw margin to a probability: the correction for sampling, then the calibration; numpy only.
+
+All of it is done in log-odds, and every map is strictly increasing: no ranking changes and no tie appears
+but where doubles end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.errors import TamperedError
+
+Margins = NDArray[np.float64]
+
+
+def probability(margins: Margins, entry: Mapping[str, Any]) -> Margins:
+    """The probability of each raw margin (log-odds), as a model's manifest entry corrects and calibrates it."""
+    unbiased = corrected(margins, float(entry.get("correction", 1.0)))
+    return sigmoid(calibrated(unbiased, entry.get("calibration") or {"method": "none"}))
+
+
+def corrected(margins: Margins, kept: float) -> Margins:
+    """Log-odds without the bias of learning from only a share `kept` of the negatives.
+
+    Dal Pozzolo et al. 2015 ("Calibrating probability with undersampling for unbalanced classification"),
+    equation 4: p = kept * s / (kept * s - s + 1), which in log-odds adds log(kept). Positives that count
+    w times bias the odds as keeping 1/w of the negatives does.
+    """
+    return margins + np.log(kept)
+
+
+def calibrated(margins: Margins, calibration: Mapping[str, Any]) -> Margins:
+    """Calibrated log-odds. Raises TamperedError for a method that is not known.
+
+    `sigmoid` (Platt 1999): slope * z + intercept. `beta` (Kull et al. 2017): a * log(p) - b * log(1 - p) + c.
+    `isotonic`: straight lines between the points (`at`, `becomes`), parallel to z = z outside of them.
+    """
+    method = calibration.get("method")
+    if method == "none":
+        return margins
+    if method == "sigmoid":
+        return np.asarray(calibration["slope"] * margins + calibration["intercept"], dtype=np.float64)
+    if method == "beta":
+        sure, unsure = log_sigmoid(margins), log_sigmoid(-margins)
+        return np.asarray(calibration["a"] * sure - calibration["b"] * unsure + calibration["c"], dtype=np.float64)
+    if method == "isotonic":
+        return _between(margins, np.asarray(calibration["at"]), np.asarray(calibration["becomes"]))
+    raise TamperedError(f"calibration method {method!r} is not one of none, sigmoid, beta, isotonic")
+
+
+def sigmoid(margins: Margins) -> Margins:
+    """1 / (1 + exp(-z)), without overflow."""
+    return np.asarray(1 / (1 + np.exp(-np.clip(margins, -700, 700))), dtype=np.float64)
+
+
+def log_sigmoid(margins: Margins) -> Margins:
+    """log(1 / (1 + exp(-z))), exact for every z."""
+    return np.asarray(-np.logaddexp(0.0, -margins), dtype=np.float64)
+
+
+def _between(margins: Margins, at: Margins, becomes: Margins) -> Margins:
+    last = len(at) - 1
+    left = np.searchsorted(at, margins, side="right") - 1
+    start = np.clip(left, 0, last)
+    end = np.minimum(start + 1, last)
+    inside = (left >= 0) & (left < last)
+    run = np.where(inside, at[end] - at[start], 1.0)
+    rise = np.where(inside, becomes[end] - becomes[start], 1.0)
+    value = becomes[start] + (margins - at[start]) * (rise / run)
+    return np.where(inside, np.minimum(value, becomes[end]), value)

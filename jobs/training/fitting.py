@@ -1,0 +1,137 @@
+"""A chosen configuration, learned: on every validation fold, calibrated on the newest, and on the final train days."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.projects import hook
+from jobs.release.probability import corrected
+from jobs.release.scorer import Scorer
+from jobs.spec import Library, Model, Project
+from jobs.training import calibration
+from jobs.training.frame import Frame, TrainingFrame, outcomes_of
+from jobs.training.imbalance import NAMES, kept, treated
+from jobs.training.learners import LEARNERS, Examples
+from jobs.training.metrics import METRICS, measured
+from jobs.training.splits import Fold
+
+Scores = NDArray[np.float64]
+_DAY = 86_400_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """What is fitted: a library, its parameters and the treatment of imbalance, and how many rounds."""
+
+    library: Library
+    params: Mapping[str, Any]
+    rounds: int = 1
+
+    def learned(self, model: Model, rows: Frame) -> Any:
+        """The library's model of some rows."""
+        return LEARNERS[self.library].fit(
+            self.of_library(), examples(model, self.params, rows), self.rounds, model.seed
+        )
+
+    def of_library(self) -> dict[str, Any]:
+        """The parameters that the library itself takes."""
+        return {name: value for name, value in self.params.items() if name not in NAMES}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A fold's rows and their scores, by a model that learned from the fold's train days."""
+
+    fold: Fold
+    rows: Frame
+    scores: Scores
+
+    def measured(self) -> dict[str, float | None]:
+        """Every metric by name."""
+        return measured(outcomes_of(self.rows), self.scores)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """The final model's files, what its manifest entry says of it, and what the validation folds showed."""
+
+    entry: dict[str, Any]
+    importance: dict[str, float]
+    validation: tuple[Judged, ...]
+    """Calibrated scores, in the order of the plan's validation folds: newest first."""
+
+    def mean(self) -> dict[str, float | None]:
+        """Every metric's mean over the validation folds; None where one leaves it undefined."""
+        found = [judged.measured() for judged in self.validation]
+        columns = {name: [one[name] for one in found] for name in METRICS}
+        return {
+            name: float(np.mean([value for value in values if value is not None])) if None not in values else None
+            for name, values in columns.items()
+        }
+
+
+def examples(model: Model, params: Mapping[str, Any], rows: Frame) -> Examples:
+    """What a model learns from, its positives counted and its negatives left out as the parameters say."""
+    chosen, weight = treated(params, rows.label, model.seed)
+    return Examples(
+        x=rows.vectors[chosen],
+        y=rows.label[chosen],
+        weight=weight,
+        increasing=tuple(name in model.increasing for name in model.inputs) if model.increasing else (),
+    )
+
+
+def fit(project: Project, model: Model, configuration: Configuration, frame: TrainingFrame, folder: Path) -> Fitted:
+    """The configuration fitted on the final train days, its files written to the folder.
+
+    The calibration is chosen on the plan's calibration days by a model of that fold's train days, so it has
+    seen neither of them.
+    """
+    entry: dict[str, Any] = {"name": model.name, "library": configuration.library, "inputs": list(model.inputs)}
+    if configuration.library == "rule":
+        return _ruled(project, frame, entry | {"file": None, "scorer_file": None})
+    learner, share = LEARNERS[configuration.library], kept(configuration.params)
+
+    @cache
+    def scorer_of(fold: Fold) -> Scorer:
+        with tempfile.TemporaryDirectory() as scratch:
+            file = learner.save(configuration.learned(model, frame.learned(fold)), Path(scratch), model.name)
+            return Scorer.load(scratch, {"models": [{**entry, "file": file}]})
+
+    slice_of_time = frame.plan.calibration
+    by = next(fold for fold in frame.plan.validation if fold.train == slice_of_time.train)
+    held = frame.judged(slice_of_time)
+    margins = corrected(scorer_of(by).margins(held.vectors), share)
+    entry |= {"correction": share, "calibration": calibration.choose(margins, held.label, held.event_time // _DAY)}
+    validation = []
+    for fold in frame.plan.validation:
+        rows, scorer = frame.judged(fold), scorer_of(fold)
+        scorer.entry = entry
+        validation.append(Judged(fold=fold, rows=rows, scores=scorer.score(rows.vectors)))
+    final = configuration.learned(model, frame.of("train"))
+    entry["file"] = learner.save(final, folder, model.name)
+    entry["scorer_file"] = learner.export(final, folder, model.name, held.vectors)
+    return Fitted(entry=entry, importance=learner.importance(final, model.inputs), validation=tuple(validation))
+
+
+def score(project: Project, rows: Frame, folder: Path, entry: Mapping[str, Any]) -> Scores:
+    """The scores of rows by a candidate: the project's rule, or its model through the bundle's scorer."""
+    if entry["library"] == "rule":
+        return np.asarray(hook(project, "features").rule(rows.payload), dtype=np.float64)
+    return Scorer.load(folder, {"models": [entry]}).score(rows.vectors)
+
+
+def _ruled(project: Project, frame: TrainingFrame, entry: dict[str, Any]) -> Fitted:
+    judged = []
+    for fold in frame.plan.validation:
+        rows = frame.judged(fold)
+        judged.append(Judged(fold=fold, rows=rows, scores=score(project, rows, Path(), entry)))
+    return Fitted(entry=entry, importance={}, validation=tuple(judged))
