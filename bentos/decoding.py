@@ -21,6 +21,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _EARLIEST, _LATEST = datetime(1970, 1, 2, tzinfo=UTC), datetime(2199, 12, 31, tzinfo=UTC)
 _WHERE = re.compile(r" - at `\$(?:\.rows(?:\[(\d+)\])?)?(?:\.([^`]*))?`\Z")
+_OF_ROWS = " - at `$.rows`"
 _FIELD = re.compile(r"field `(.*)`\Z", re.DOTALL)
 _TYPES: dict[str, Any] = {
     "string": Annotated[str, msgspec.Meta(min_length=1, max_length=200)],
@@ -119,6 +120,7 @@ def _refusal(message: str) -> Refused:
     if where:
         message = message[: where.start()]
         row, field = int(where.group(1)) if where.group(1) else None, where.group(2)
+        field = "rows" if where.group() == _OF_ROWS else field
     named = _FIELD.search(message)
     if named:
         field = named.group(1)

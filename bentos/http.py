@@ -20,19 +20,20 @@ from jobs.settings import Settings
 MAXIMUM_BYTES = 1_048_576
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:\-]{1,64}\Z")
 _JSON = (b"content-type", b"application/json")
+_LATER = {429: b"1", 503: b"5"}
 _HEALTH = ("/livez", "/readyz", "/metrics")
 log = logging.getLogger("tidemill.http")
 
 
 class Application:
-    """Answers POST /<project>/predict, and GET /livez, /readyz and (with a key) /metrics."""
+    """Answers POST /<project>/predict and /explain, and GET /livez, /readyz and (with a key) /metrics."""
 
     def __init__(self, runtime: Runtime, settings: Settings) -> None:
         self.runtime = runtime
         self._keys = Keys(settings)
-        self.path = f"/{runtime.project.name}/predict"
+        self.paths = {f"/{runtime.project.name}/{route}": route for route in ("predict", "explain")}
         self._numbers, self._prefix = itertools.count(1), os.urandom(8).hex()
-        self._seconds = {str(status): metrics.SECONDS.labels(str(status)) for status in (200, 422)}
+        self._seconds = metrics.SECONDS.labels("predict", "200")
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -56,20 +57,26 @@ class Application:
         sent = [kind, (b"content-length", b"%d" % len(body)), (b"x-request-id", request_id.encode()), *extra]
         await send({"type": "http.response.start", "status": status, "headers": sent})
         await send({"type": "http.response.body", "body": body})
-        code = str(status)
-        (self._seconds.get(code) or metrics.SECONDS.labels(code)).observe(time.perf_counter() - began)
+        route = self.paths.get(scope["path"], "other")
+        usual = status == 200 and route == "predict"
+        seconds = self._seconds if usual else metrics.SECONDS.labels(route, str(status))
+        seconds.observe(time.perf_counter() - began)
 
     async def _respond(self, scope: Any, headers: dict[bytes, bytes], receive: Any, request_id: str) -> bytes | None:
         path, method = scope["path"], scope["method"]
         if path in _HEALTH and method in ("GET", "HEAD"):
             return self._health(path, headers)
-        if path != self.path and path not in _HEALTH:
-            raise Refused(404, f"there is no {path[:100]}; POST to {self.path}")
-        if path in _HEALTH or method != "POST":
+        route = self.paths.get(path)
+        if route is None and path not in _HEALTH:
+            raise Refused(404, f"there is no {path[:100]}; POST to {' or '.join(self.paths)}")
+        if route is None or method != "POST":
             raise Refused(405, f"{method[:20]} is not allowed here")
         self._authorize(headers)
         body = await _body(headers, receive)
-        return None if body is None else await self.runtime.answer(body, request_id)
+        if body is None:
+            return None
+        answer = self.runtime.explain if route == "explain" else self.runtime.answer
+        return await answer(body, request_id)
 
     def _health(self, path: str, headers: dict[bytes, bytes]) -> bytes:
         if path == "/livez":
@@ -105,7 +112,7 @@ class Doors:
         self._app, self._application = app, application
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        inside = scope["type"] == "lifespan" or scope.get("path") == self._application.path
+        inside = scope["type"] == "lifespan" or scope.get("path") in self._application.paths
         await (self._app if inside else self._application)(scope, receive, send)
 
 
@@ -136,6 +143,6 @@ def _refusal_headers(status: int) -> list[tuple[bytes, bytes]]:
     """A refusal before the body was read ends the connection: what follows on it is not another request."""
     if status == 401:
         return [(b"www-authenticate", b"Bearer"), (b"connection", b"close")]
-    if status == 503:
-        return [(b"retry-after", b"5")]
+    if status in _LATER:
+        return [(b"retry-after", _LATER[status])]
     return [(b"connection", b"close")] if status in (404, 405, 413) else []

@@ -8,12 +8,13 @@ REGISTRY = CollectorRegistry()
 SECONDS = Histogram(
     "tidemill_request_seconds",
     "From the first byte of a request to the last of its answer.",
-    ["status"],
+    ["route", "status"],
     buckets=(0.0005, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
     registry=REGISTRY,
 )
 ROWS = Counter("tidemill_predictions", "Rows answered, by decision.", ["decision"], registry=REGISTRY)
 DEGRADED = Counter("tidemill_degraded", "Rows answered with default features for want of the store.", registry=REGISTRY)
+EXPLAINED = Counter("tidemill_explanations", "Rows explained.", registry=REGISTRY)
 UNKNOWN = Counter("tidemill_unknown", "Rows whose entity has no features, by view.", ["view"], registry=REGISTRY)
 LOGGED = Counter("tidemill_predictions_logged", "Records written to the prediction log.", registry=REGISTRY)
 DROPPED = Counter("tidemill_predictions_dropped", "Records lost because the log was too far behind.", registry=REGISTRY)

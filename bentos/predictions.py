@@ -36,6 +36,8 @@ class Served(NamedTuple):
     vector: list[float]
     answer: Any
     at: datetime
+    provenance: Any
+    """For each view what its values were read from; None where nothing could be read."""
 
 
 class Lines:
@@ -66,6 +68,7 @@ class Lines:
             "entities": _encode({key: getattr(row, key) for key in self._entities}).decode(),
             "payload": _encode(row).decode(),
             "vector": _encode(served.vector).decode(),
+            "provenance": served.provenance and _encode(served.provenance).decode(),
         }
         return _encode(record) + b"\n"
 

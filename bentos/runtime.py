@@ -17,11 +17,15 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from bentos import metrics
 from bentos.decoding import MAXIMUM_ROWS, Decoder, Refused
+from bentos.explanations import MAXIMUM_ROWS as EXPLAINED_ROWS
+from bentos.explanations import Explanations
 from bentos.lookup import Lookup
 from bentos.predictions import PredictionLog, Served
+from bentos.recent import Recent
 from bentos.rehearsal import Answer, rehearsing
 from bentos.releases import Release, Releases
 from jobs.features.vectors import online
@@ -42,7 +46,7 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     request_id: str
     slot: str
     degraded: bool
-    unknown: list[str]
+    unknown: tuple[str, ...]
 
 
 class _Asked:
@@ -60,10 +64,11 @@ class Runtime:
         self.release: Release | None = None
         self._releases = Releases(project, settings)
         self._decoder = Decoder(project.sources[0])
-        self._lookup = Lookup(project, settings, self._decoder.event_time)
+        self._lookup = Lookup(project, settings)
         folder = settings.home / "serving" / project.name / "log"
         self._log = PredictionLog(folder, Lake(settings.lake_uri), project, settings.slot)
         self._asked: list[_Asked] = []
+        self._recent, self._explanations = Recent(), Explanations(project.models[-1])
         self.answer: Answer = self._answer
 
     def start(self) -> None:
@@ -80,7 +85,8 @@ class Runtime:
         log.info("%s %s serves %s", self.project.name, self.slot, self.release.name if self.release else "no release")
 
     def stop(self) -> None:
-        """Lands every prediction taken so far."""
+        """Lands every prediction taken so far, and stores the events that could not be stored."""
+        self._lookup.stop()
         self._log.stop()
 
     def state(self) -> dict[str, Any]:
@@ -98,11 +104,37 @@ class Runtime:
             "process": os.getpid(),
         }
 
-    async def _answer(self, body: bytes, request_id: str) -> bytes:
+    async def explain(self, body: bytes, request_id: str) -> bytes:
+        """Why the rows of a request are scored as they are; they count as no event and are not logged.
+
+        A row that this slot answered lately is explained by the very vector it was scored by, any other by the
+        one that a prediction would make now.
+        """
+        release, rows, many, ids = self._decode(body, request_id, EXPLAINED_ROWS)
+        answers, vectors, _ = self._answers(release, rows, ids, add=False)
+        as_served = []
+        for index, row in enumerate(rows):
+            known = self._recent.find(row)
+            as_served.append(known is not None)
+            if known:
+                vectors[index] = known[0]
+                answers[index] = msgspec.structs.replace(known[1], request_id=ids[index])
+        explained = await self._explanations.of(release, answers, vectors, as_served)
+        metrics.EXPLAINED.inc(len(explained))
+        return _encode({"rows": explained} if many else explained[0])
+
+    def _decode(self, body: bytes, request_id: str, most: int) -> tuple[Release, list[Any], bool, list[str]]:
+        """The release to ask, the rows, whether they are a batch, and an id for each."""
         if self.release is None:
             raise Refused(503, "no release")
         rows, many = self._decoder.decode(body)
+        if len(rows) > most:
+            raise Refused(422, f"Expected `array` of length <= {most}", field="rows")
         ids = [f"{request_id}-{index}" for index in range(len(rows))] if many else [request_id]
+        return self.release, rows, many, ids
+
+    async def _answer(self, body: bytes, request_id: str) -> bytes:
+        _, rows, many, ids = self._decode(body, request_id, MAXIMUM_ROWS)
         loop = asyncio.get_running_loop()
         asked = _Asked(rows, ids, loop.create_future())
         if not self._asked:
@@ -140,29 +172,37 @@ class Runtime:
         release = self.release
         if release is None:
             raise Refused(503, "no release")
+        answers, vectors, provenance = self._answers(release, rows, ids, add=True)
+        for decision, count in Counter(answer.decision for answer in answers).items():
+            metrics.ROWS.labels(decision).inc(count)
+        for view, count in Counter(view for answer in answers for view in answer.unknown).items():
+            metrics.UNKNOWN.labels(view).inc(count)
+        if answers[0].degraded:
+            metrics.DEGRADED.inc(len(answers))
+        served_at = datetime.now(UTC)
+        for row, vector, answer, source in zip(rows, vectors, answers, provenance, strict=True):
+            self._recent.keep(row, vector.tobytes(), answer)
+            self._log.append(Served(row, vector.tolist(), answer, served_at, source))
+        return answers
+
+    def _answers(
+        self, release: Release, rows: list[Any], ids: list[str], *, add: bool
+    ) -> tuple[list[Prediction], NDArray[np.float64], list[Any]]:
+        """The answer to each row, its vector, and what that was read from; with `add` the rows count as events."""
         payload = self._decoder.arrays(rows)
-        values, found, degraded = self._lookup.read(payload)
-        vectors = release.request(payload, online(self.project, values, found))
+        looked_up, degraded = self._lookup.look_up(payload, add=add)
+        vectors = release.request(payload, online(self.project, looked_up.values, looked_up.found))
         scores = release.scorer.score(vectors)
         if not np.isfinite(scores).all():
             raise Refused(500, f"release {release.name} answered something that is not a number")
         decisions = release.decide(payload, scores)
-        unknown: list[list[str]] = [[] for _ in rows]
-        for view, known in found.items():
+        unknown: list[tuple[str, ...]] = [()] * len(rows)
+        for view, known in looked_up.found.items():
             if not known.all():
-                missing = np.flatnonzero(~known).tolist()
-                metrics.UNKNOWN.labels(view).inc(len(missing))
-                for index in missing:
-                    unknown[index].append(view)
+                for index in np.flatnonzero(~known).tolist():
+                    unknown[index] += (view,)
         answers = [
             Prediction(score, decision, release.name, request_id, self.slot, degraded, names)
             for score, decision, request_id, names in zip(scores.tolist(), decisions, ids, unknown, strict=True)
         ]
-        for decision, count in Counter(decisions).items():
-            metrics.ROWS.labels(decision).inc(count)
-        if degraded:
-            metrics.DEGRADED.inc(len(answers))
-        served_at = datetime.now(UTC)
-        for row, vector, answer in zip(rows, vectors.tolist(), answers, strict=True):
-            self._log.append(Served(row, vector, answer, served_at))
-        return answers
+        return answers, vectors, looked_up.provenance

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -9,28 +10,28 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
+from jobs.features.live.state import Events
 from jobs.features.online import OnlineStore
 from jobs.lake import Lake
-from jobs.projects import find
 from jobs.release.bundle import Bundle
 from jobs.rollout.router import Router
 from jobs.rollout.slots import Slots
 from jobs.services import places
 from jobs.services.ports import port
 from jobs.settings import ROOT, Settings
+from jobs.spec import LiveView
 from tests.ports import free_port_base
+from tests.serving.history import AS_OF, FRAUD, Event, history, us
 from tests.serving.release import train
 
-FRAUD = find("fraud")
 KEY = "key-of-these-tests"
-AS_OF = datetime(2026, 2, 1, tzinfo=UTC)
 NOWHERE = "http://127.0.0.1:1"
 
 
@@ -77,6 +78,17 @@ class Stack:
             base_url=f"http://127.0.0.1:{port(self.settings, name)}",
             headers={"Authorization": f"Bearer {KEY}"}, timeout=20, trust_env=False,
         )  # fmt: skip
+
+    def logged(self, events: str) -> dict[str, dict[str, Any]]:
+        """The landed prediction records of events whose id begins so, by that id, with their JSON texts read."""
+        folder, found = self.lake.landing("fraud", "predictions", AS_OF.date()), {}
+        for path in folder.glob("*.jsonl"):
+            for line in path.read_text().splitlines():
+                record = json.loads(line)
+                if record["event_id"].startswith(events):
+                    texts = ("entities", "payload", "vector", "provenance")
+                    found[record["event_id"]] = {**record, **{name: json.loads(record[name]) for name in texts}}
+        return found
 
     def environment(self) -> dict[str, str]:
         """What a slot is told; MLflow and the ledger are where nobody answers."""
@@ -155,11 +167,25 @@ def _stack(home: Path) -> Stack:
         api_key=KEY,
     )
     store = OnlineStore.open(settings.online_store_url, FRAUD)
-    at = int(AS_OF.timestamp()) * 1_000_000
     for view in FRAUD.views:
-        values = [
-            ((f"{view.name[0]}{key}",), at, [key % 9 + index for index in range(len(view.features))])
-            for key in range(100)
-        ]
-        store.write(view, values)
+        values = [(f"c{key}", [key % 9 + index for index in range(len(view.features))]) for key in range(100)]
+        store.write(view, [((key,), us(AS_OF), row) for key, row in values])
+    for live in FRAUD.live_views:
+        store.merge(live, _events(live).items())
+    store.close()
     return Stack(settings)
+
+
+def _events(view: LiveView) -> dict[tuple[str, ...], Events]:
+    """The history as a live view's store takes it."""
+    keys: dict[tuple[str, ...], list[Event]] = {}
+    for one in history():
+        keys.setdefault(tuple(getattr(one, key) for key in view.entity), []).append(one)
+    return {
+        key: Events(
+            np.array([one.time for one in events]),
+            [one.id for one in events],
+            np.array([[getattr(one, column) for column in view.columns] for one in events]),
+        )
+        for key, events in keys.items()
+    }

@@ -79,18 +79,18 @@ def test_without_the_online_store_answers_are_marked_degraded(stack: Stack, bund
     stack.assign("blue", bundles["xgboost"])
     stack.start("blue", bundles["xgboost"].release)
     client = stack.client()
-    path = Path(stack.settings.online_store_url.removeprefix("sqlite:///")) / "fraud.sqlite"
+    folder = Path(stack.settings.online_store_url.removeprefix("sqlite:///"))
     normal = client.post("/fraud/predict", json=payment()).json()
     assert normal["degraded"] is False
 
-    gone = path.rename(path.with_suffix(".gone"))
+    gone = folder.rename(folder.with_name("gone"))
     answer = client.post("/fraud/predict", json=payment()).json()
-    assert (answer["degraded"], answer["unknown"]) == (True, ["customer", "terminal"])
+    assert (answer["degraded"], answer["unknown"]) == (True, ["customer_profile", "customer", "terminal"])
 
-    lock = sqlite3.connect(gone, isolation_level=None)
+    lock = sqlite3.connect(gone / "fraud.sqlite", isolation_level=None)
     lock.execute("pragma journal_mode = delete")
     lock.execute("begin exclusive")
-    gone.rename(path)
+    gone.rename(folder)
     time.sleep(1.1)  # the circuit breaker's rest
     began = time.monotonic()
     assert client.post("/fraud/predict", json=payment()).json()["degraded"] is True

@@ -148,6 +148,32 @@ def test_an_entity_stays_with_its_slot_and_moves_one_way_only(routed: Stack, bun
 
 
 @pytest.mark.services
+def test_explanations_go_where_predictions_go_and_do_not_count(routed: Stack, bundles: dict[str, Bundle]) -> None:
+    def asked(client: httpx.Client, path: str) -> list[str]:
+        headers = [{"x-entity": f"c{entity}"} for entity in range(40)]
+        return [
+            client.post(f"/fraud/{path}", json=payment(entity), headers=header).json()["slot"]
+            for entity, header in enumerate(headers)
+        ]
+
+    with candidate(routed, bundles["xgboost"], 30), routed.client("router") as client:
+        until(lambda: "green" in asked(client, "explain"))  # a busy machine may miss a health check at first
+        served = asked(client, "predict")
+        time.sleep(1.2)  # the router merges its histograms twice a second
+        before = routed.router.observe("fraud")
+        assert asked(client, "explain") == served
+        assert client.post("/fraud/explain", content=b"{").status_code == 400
+        time.sleep(1.2)
+        after = routed.router.observe("fraud")
+        routed.stop("green", signal.SIGKILL)
+        assert set(asked(client, "explain")) == {"blue"}
+    assert {"blue", "green"} == set(served)
+    for slot in ("blue", "green"):
+        assert between(before[slot], after[slot]).requests == 0
+        assert after[slot].latency == before[slot].latency
+
+
+@pytest.mark.services
 @pytest.mark.fault("F55")
 def test_a_candidate_killed_under_load_fails_no_request(routed: Stack, bundles: dict[str, Bundle]) -> None:
     with candidate(routed, bundles["xgboost"], 50), Load(routed) as load:
@@ -186,7 +212,7 @@ def test_a_rehearsed_candidate_shows_in_the_counts_and_not_to_clients(
 def test_the_router_opens_nothing_else(routed: Stack) -> None:
     client = routed.client("router")
     assert client.get("/livez").status_code == 200
-    for path in ("/", "/readyz", "/metrics", "/other/predict", "/other/explain", "/fraud/../readyz"):
+    for path in ("/", "/readyz", "/metrics", "/other/predict", "/other/explain", "/fraud/../readyz", "/fraud/other"):
         answer = client.get(path)
         assert answer.status_code == 404, path
         assert answer.json()["error"]

@@ -14,12 +14,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from jobs.features.online import OnlineStore
-from jobs.features.vectors import online
-from jobs.projects import hook
 from jobs.release.bundle import Bundle
 from jobs.release.scorer import Scorer
-from tests.serving.conftest import AS_OF, FRAUD, Stack, payment, until
+from tests.serving.conftest import AS_OF, Stack, payment, until
+from tests.serving.history import vectors
 
 pytestmark = pytest.mark.services
 ANSWER = {"probability", "decision", "release", "request_id", "slot", "degraded", "unknown"}
@@ -30,32 +28,22 @@ def client(slot: Stack) -> httpx.Client:
     return slot.client()
 
 
-def offline(slot: Stack, bundle: Bundle, rows: list[dict[str, Any]]) -> tuple[np.ndarray[Any, Any], list[float]]:
-    """Vectors and scores of payments, computed without the server."""
-    seconds = [np.datetime64(row["event_time"].removesuffix("Z"), "us").astype(np.int64) for row in rows]
-    payload = {
-        "event_time": np.array(seconds, dtype=np.int64),
-        "amount_cents": np.array([row["amount_cents"] for row in rows], dtype=np.int64),
-    }
-    store = OnlineStore.open(slot.settings.online_store_url, FRAUD)
-    read = {
-        view.name: store.read(view, [tuple(row[key] for key in view.entity) for row in rows], payload["event_time"])
-        for view in FRAUD.views
-    }
-    features = online(FRAUD, {name: one[0] for name, one in read.items()}, {name: one[1] for name, one in read.items()})
-    vectors = hook(FRAUD, "features").request(payload, features)
-    return vectors, Scorer.load(bundle.folder, bundle.manifest).score(vectors).tolist()
+def scores(bundle: Bundle, made: Any) -> list[float]:
+    """What the release's model says of vectors, without the server."""
+    found: list[float] = Scorer.load(bundle.folder, bundle.manifest).score(made).tolist()
+    return found
 
 
-def test_one_payment_is_answered(client: httpx.Client, slot: Stack, bundles: dict[str, Bundle]) -> None:
-    answer = client.post("/fraud/predict", json=payment(3), headers={"x-request-id": "mine-1"})
+def test_one_payment_is_answered(client: httpx.Client, bundles: dict[str, Bundle]) -> None:
+    asked = payment(3, customer_id="k3")
+    answer = client.post("/fraud/predict", json=asked, headers={"x-request-id": "mine-1"})
     found = answer.json()
     assert answer.status_code == 200
     assert set(found) == ANSWER
     assert found["request_id"] == answer.headers["x-request-id"] == "mine-1"
     assert (found["release"], found["slot"]) == (bundles["lightgbm"].release, "blue")
-    assert (found["degraded"], found["unknown"]) == (False, [])
-    assert found["probability"] == offline(slot, bundles["lightgbm"], [payment(3)])[1][0]
+    assert (found["degraded"], found["unknown"]) == (False, ["customer_profile"])
+    assert found["probability"] == scores(bundles["lightgbm"], vectors([asked]))[0]
 
 
 def test_many_payments_are_answered_in_order_as_each_alone(client: httpx.Client) -> None:
@@ -73,10 +61,15 @@ def test_the_rule_comes_before_the_model(client: httpx.Client) -> None:
 
 
 def test_a_stranger_is_served_with_defaults_and_named(client: httpx.Client) -> None:
-    answer = client.post("/fraud/predict", json=payment(customer_id="nobody")).json()
-    assert (answer["unknown"], answer["degraded"]) == (["customer"], False)
-    later = client.post("/fraud/predict", json=payment(event_time="2026-03-01T00:00:00Z")).json()
-    assert later["unknown"] == ["customer", "terminal"], "values past their time to live are not served"
+    def unknown(**changes: Any) -> tuple[list[str], bool]:
+        answer = client.post("/fraud/predict", json=payment(**changes)).json()
+        return answer["unknown"], answer["degraded"]
+
+    assert unknown() == ([], False)
+    assert unknown(customer_id="nobody") == (["customer_profile"], False), "the payment itself is in its windows"
+    assert unknown(terminal_id="nowhere") == (["terminal"], False), "its windows end a week before the payment"
+    later = {"event_time": "2026-02-04T00:00:00Z", "transaction_id": "later"}
+    assert unknown(**later) == (["customer_profile"], False), "values past their time to live are not served"
 
 
 @pytest.mark.fault("F60")
@@ -170,26 +163,24 @@ def test_a_key_is_added_and_withdrawn_without_a_restart(slot: Stack, client: htt
 def test_every_answer_is_logged_once_with_the_very_vector(
     client: httpx.Client, slot: Stack, bundles: dict[str, Bundle]
 ) -> None:
-    rows = [payment(number, transaction_id=f"logged-{number}") for number in range(200)]
+    rows = [
+        payment(number, transaction_id=f"logged-{number}", customer_id=f"l{number if number < 150 else number % 7}")
+        for number in range(200)
+    ]
     with ThreadPoolExecutor(8) as pool:
         singles = list(pool.map(lambda row: client.post("/fraud/predict", json=row).json(), rows[:150]))
     answers = singles + client.post("/fraud/predict", json={"rows": rows[150:]}).json()["rows"]
-    folder = slot.lake.landing("fraud", "predictions", AS_OF.date())
-
-    def landed() -> dict[str, dict[str, Any]]:
-        lines = [json.loads(line) for path in folder.glob("*.jsonl") for line in path.read_text().splitlines()]
-        found = {line["request_id"]: line for line in lines if line["event_id"].startswith("logged-")}
-        assert len(found) == sum(line["event_id"].startswith("logged-") for line in lines), "a record is there twice"
-        return found
-
-    until(lambda: len(landed()) == 200)
-    records, (vectors, scores) = landed(), offline(slot, bundles["lightgbm"], rows)
+    until(lambda: len(slot.logged("logged-")) == 200)
+    records = {record["request_id"]: record for record in slot.logged("logged-").values()}
+    made = np.concatenate([vectors(rows[:150]), vectors(rows[150:], rows)])
+    expected = scores(bundles["lightgbm"], made)
     for index, answer in enumerate(answers):
         record = records[answer["request_id"]]
-        assert np.array(json.loads(record["vector"])).tobytes() == vectors[index].tobytes()
-        assert record["score"] == answer["probability"] == pytest.approx(scores[index], abs=1e-12)
-        assert json.loads(record["payload"])["amount_cents"] == rows[index]["amount_cents"]
-        assert json.loads(record["entities"]) == {key: rows[index][key] for key in ("customer_id", "terminal_id")}
+        assert np.array(record["vector"]).tobytes() == made[index].tobytes()
+        assert record["score"] == answer["probability"] == pytest.approx(expected[index], abs=1e-12)
+        assert record["payload"]["amount_cents"] == rows[index]["amount_cents"]
+        assert record["entities"] == {key: rows[index][key] for key in ("customer_id", "terminal_id")}
+    folder = slot.lake.landing("fraud", "predictions", AS_OF.date())
     for path in folder.glob("*.jsonl"):
         assert path.name.split("-")[0] == sha256(path.read_bytes()).hexdigest()[:16]
 
