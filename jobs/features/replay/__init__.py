@@ -1,0 +1,1 @@
+"""Replay: every logged vector computed once more from the lake, compared bit for bit, each mismatch with its cause."""
