@@ -99,7 +99,8 @@ class Lookup:
                 window.append(reading.values)
                 some.append(reading.events > 0)
                 read_from[live.name] = {"schema": schema, "events": reading.events, "checksum": reading.checksum}
-            values[live.name], found[live.name] = np.array(window, dtype=np.int64), np.array(some, dtype=np.bool_)
+            values[live.name] = np.array(window, dtype=np.int64).reshape(-1, len(live.windows))
+            found[live.name] = np.array(some, dtype=np.bool_)
         return LookedUp(values, found, provenance)
 
     def keep(self, payload: Payload, ids: Sequence[str], at: Sequence[int]) -> None:

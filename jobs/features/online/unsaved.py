@@ -17,10 +17,10 @@ _Identity = tuple[int, str]
 
 
 class Unsaved:
-    """Events by the name of their live state, at most `bound`; safe to share between threads."""
+    """Events by the name of their live state, at most BOUND; safe to share between threads."""
 
-    def __init__(self, bound: int = BOUND) -> None:
-        self._bound, self._lock = bound, threading.Lock()
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._states: dict[str, tuple[LiveView, dict[_Identity, Sequence[int]]]] = {}
         self.events, self.dropped = 0, 0
 
@@ -28,16 +28,16 @@ class Unsaved:
         """Keeps an event; the states that have waited longest are given up for it when there are too many."""
         with self._lock:
             if not self.events:
-                log.warning("events cannot be stored online and are kept in memory, up to %s", self._bound)
+                log.warning("events cannot be stored online and are kept in memory, up to %s", BOUND)
             known = self._states.setdefault(name, (view, {}))[1]
             if identity not in known:
                 known[identity] = values
                 self.events += 1
-            while self.events > self._bound:
+            while self.events > BOUND:
                 lost = len(self._states.pop(next(iter(self._states)))[1])
                 self.events -= lost
                 if not self.dropped:
-                    log.error("more than %s events wait to be stored online: the oldest are dropped", self._bound)
+                    log.error("more than %s events wait to be stored online: the oldest are dropped", BOUND)
                 self.dropped += lost
 
     def of(self, names: Collection[str]) -> dict[str, Events]:
