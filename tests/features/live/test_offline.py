@@ -20,7 +20,7 @@ from jobs.settings import Settings
 from jobs.spark import session
 from jobs.spec import LiveView
 from tests.features.live.streams import HOUR, START, Row, naive, streams
-from tests.features.live.views import VIEWS, every_view
+from tests.features.live.views import OF_EACH_KIND, every_view
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -31,7 +31,10 @@ KEYS = (("a", "x"), ("a", "y"), ("ay", ""), ("", "ay"))
 @pytest.fixture(scope="module")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> SparkSession:
     home = tmp_path_factory.mktemp("spark")
-    return session(Settings(_env_file=None, home=home, lake_uri=str(home / "lake")))
+    started = session(Settings(_env_file=None, home=home, lake_uri=str(home / "lake")))
+    started.conf.set("spark.sql.shuffle.partitions", "1")
+    started.conf.set("spark.sql.codegen.wholeStage", "false")  # compiling takes longer than these few rows
+    return started
 
 
 def keyed(view: LiveView) -> LiveView:
@@ -110,9 +113,9 @@ def test_spark_answers_as_duckdb_does(spark: SparkSession, tmp_path: Path) -> No
     pq.write_table(requests, tmp_path / "asked.parquet")
     spark.read.parquet(str(path)).createOrReplaceTempView("lake")
     spark.read.parquet(str(tmp_path / "asked.parquet")).createOrReplaceTempView("asked")
-    for view in map(keyed, VIEWS.values()):
-        sql = query(view, "spark", carried=["cents", "place"], texts=["place"], provenance=True)
-        rows = sorted(tuple(row) for row in spark.sql(sql).collect())
-        answered = windows([view], table(asked, labels=False), {view: [str(path)]}, provenance=True)
-        got = [(*row[1:-3], row[-1], *row[-3:-1]) for row in rows]
-        assert got == answers(view, answered) == expected(view, lake, asked)
+    view = keyed(OF_EACH_KIND)
+    sql = query(view, "spark", carried=["cents", "place"], texts=["place"], provenance=True)
+    rows = sorted(tuple(row) for row in spark.sql(sql).collect())
+    answered = windows([view], table(asked, labels=False), {view: [str(path)]}, provenance=True)
+    got = [(*row[1:-3], row[-1], *row[-3:-1]) for row in rows]
+    assert got == answers(view, answered) == expected(view, lake, asked)

@@ -18,3 +18,6 @@ VIEWS = {
     "shortest": view_of(*[(timedelta(microseconds=1), delay, None) for delay in (NONE, timedelta(microseconds=1))]),
 }
 every_view = pytest.mark.parametrize("view", VIEWS.values(), ids=list(VIEWS))
+OF_EACH_KIND = view_of(
+    (DAY, NONE, None), (3 * DAY, 2 * DAY, None), (DAY, NONE, DAY), (21 * HOUR, NONE, 7 * HOUR), (2 * DAY, DAY, DAY / 4)
+)
