@@ -48,7 +48,8 @@ def assemble(
             scorer = Scorer.load(candidate.folder, {"models": [entry]})
             parity[model.name] = _parity(model, frame, scorer)
             _write_reference(staging / "reference.parquet", model, frame, scorer, candidate)
-            (staging / f"{model.name}-card.md").write_text(card(project, model, evaluation, training))
+            beside = sorted(name for name in files if name.startswith(f"{model.name}-"))
+            (staging / f"{model.name}-card.md").write_text(card(project, model, evaluation, training, beside))
             models.append(entry)
             metrics[model.name] = evaluation["models"][model.name]["challenger"]
             decisions = evaluation["models"][model.name]["decisions"]

@@ -1,17 +1,24 @@
 """Whether a challenger may be registered: a pure function of an evaluation, with no way to turn it off.
 
-Whatever is missing, undefined or about other data counts as failed.
+Whatever is missing, undefined or about other data counts as failed. Comparisons are decided by their 95 % intervals
+(paired bootstrap): a baseline must lose by more than noise, and the champion must not be better by more than allowed.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from jobs.release.checks import Check
-from jobs.spec import Gate, Model, Project, Threshold
+from jobs.slices import Slice
+from jobs.spec import Gate, Model, Project
 from jobs.training.metrics import LOWER_IS_BETTER
+
+EXPLAINED_GAP = 1e-6
+"""How far the contributions to a score may be from its margin, in log-odds."""
+_TOO_FEW = "too few to judge"
 
 
 def judge(
@@ -34,13 +41,13 @@ def judge(
     )
     checks.append(_flag("labels", negative is False, told))
     for model in project.models:
-        found = evaluation.get("models", {}).get(model.name)
+        found = _mapping(evaluation.get("models")).get(model.name)
         if not isinstance(found, Mapping):
             checks.append(_flag(f"{model.name}: evaluated", False, "the evaluation does not mention it"))
             continue
         picked = str(found.get("picked"))
         known = candidates.get(model.name, {}).get(picked, "missing")
-        stated = (found.get("candidates") or {}).get(picked, {}).get("digest")
+        stated = _mapping(_mapping(found.get("candidates")).get(picked)).get("digest")
         checks.append(_same(f"{model.name}: candidate {picked}", stated, known))
         checks += _model(model, project.gate, found, champion)
     return checks
@@ -52,52 +59,150 @@ def passed(checks: Iterable[Check]) -> bool:
     return bool(checks) and all(check.passed for check in checks)
 
 
+def too_few(checks: Iterable[Check]) -> list[str]:
+    """The names of the groups that were too small to judge: they did not fail, and nobody knows that they are good."""
+    return [check.name for check in checks if check.rule == _TOO_FEW]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A number of the evaluation with what is known about it; None is what is missing, undefined or no number."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    rows: int | None = None
+    positives: int | None = None
+
+    @staticmethod
+    def of(value: Any, interval: Any, samples: Any) -> _Found:
+        interval, samples = _mapping(interval), _mapping(samples)
+        low, high = _number(interval.get("low")), _number(interval.get("high"))
+        if low is None or high is None or low > high:
+            low = high = None
+        rows, positives = _whole(samples.get("rows")), _whole(samples.get("positives"))
+        return _Found(_number(value), low, high, rows, positives)
+
+    def check(self, name: str, bound: float | None, good: bool, must: str, rule: str) -> Check:
+        interval = "" if self.low is None else f", 95 % interval {_text(self.low)} to {_text(self.high)}"
+        return Check(
+            name=name, value=self.value, bound=bound, passed=good, detail=f"{_text(self.value)}{interval}: {must}",
+            rule=rule, low=self.low, high=self.high, rows=self.rows, positives=self.positives,
+        )  # fmt: skip
+
+    def at_least(self, name: str, bound: float) -> Check:
+        good = self.value is not None and self.value >= bound
+        return self.check(name, bound, good, f"at least {_text(bound)}", "value >= bound")
+
+    def at_most(self, name: str, bound: float) -> Check:
+        good = self.value is not None and self.value <= bound
+        return self.check(name, bound, good, f"at most {_text(bound)}", "value <= bound")
+
+    def all_above(self, name: str, bound: float, *, or_at: bool) -> Check:
+        good = self.value is not None and self.low is not None and (self.low > bound or (or_at and self.low == bound))
+        must = f"no part of the interval may be below {_text(bound)}" if or_at else f"all of it above {_text(bound)}"
+        return self.check(name, bound, good, must, "low >= bound" if or_at else "low > bound")
+
+    def all_below(self, name: str, bound: float, *, or_at: bool) -> Check:
+        good = (
+            self.value is not None and self.high is not None and (self.high < bound or (or_at and self.high == bound))
+        )
+        must = f"no part of the interval may be above {_text(bound)}" if or_at else f"all of it below {_text(bound)}"
+        return self.check(name, bound, good, must, "high <= bound" if or_at else "high < bound")
+
+
 def _model(model: Model, gate: Gate, found: Mapping[str, Any], champion: str | None) -> Iterable[Check]:
-    ours = found.get("challenger") or {}
-    for name, least in (("rows", gate.minimum_rows), ("positives", gate.minimum_positives)):
-        yield _at_least(f"{model.name}: {name}", found.get(name), least)
+    yield from _enough(f"{model.name}:", gate, found)
+    lower = model.metric in LOWER_IS_BETTER
     for library in model.baselines:
-        theirs = (found.get("baselines") or {}).get(library) or {}
-        yield _beats(f"{model.name}: {model.metric} beats {library}", model.metric, ours, theirs)
-    rival = found.get("champion") or {}
-    yield _same(f"{model.name}: champion compared with", rival.get("digest"), champion)
+        difference, name = _difference(found, library, model.metric), f"{model.name}: {model.metric} beats {library}"
+        yield difference.all_below(name, 0.0, or_at=False) if lower else difference.all_above(name, 0.0, or_at=False)
+    ours, intervals = _mapping(found.get("challenger")), _mapping(found.get("intervals"))
     for threshold in gate.thresholds:
-        value, name = _number(ours.get(threshold.metric)), f"{model.name}: {threshold.metric}"
+        name = f"{model.name}: {threshold.metric}"
+        value = _Found.of(ours.get(threshold.metric), intervals.get(threshold.metric), found)
         if threshold.minimum is not None:
-            yield _at_least(f"{name} at least", value, threshold.minimum)
+            yield value.at_least(f"{name} at least", threshold.minimum)
         if threshold.maximum is not None:
-            yield _at_most(f"{name} at most", value, threshold.maximum)
-        if threshold.allowed_regression is not None and champion is not None:
-            yield _regression(name, threshold, value, rival)
+            yield value.at_most(f"{name} at most", threshold.maximum)
+    for one in gate.slices:
+        yield from _slice(model, one, _mapping(found.get("slices")).get(one.name))
+    yield _explained(model, _mapping(found.get("explanations")))
+    yield from _against_champion(model, gate, found, champion)
 
 
-def _regression(name: str, threshold: Threshold, value: float | None, rival: Mapping[str, Any]) -> Check:
-    theirs = _number((rival.get("metrics") or {}).get(threshold.metric))
-    allowed = threshold.allowed_regression or 0.0
-    if theirs is None:
-        why = rival.get("refused", "the evaluation holds no such figure of it")
-        return _flag(f"{name} against the champion", False, f"the champion could not be measured: {why}")
-    if threshold.metric in LOWER_IS_BETTER:
-        return _at_most(f"{name} against the champion", value, theirs + allowed)
-    return _at_least(f"{name} against the champion", value, theirs - allowed)
+def _enough(name: str, gate: Gate, found: Mapping[str, Any]) -> Iterable[Check]:
+    for what, least in (("rows", gate.minimum_rows), ("positives", gate.minimum_positives)):
+        yield _Found.of(_whole(found.get(what)), None, None).at_least(f"{name} {what}", least)
 
 
-def _beats(name: str, metric: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Check:
-    value, bound = _number(ours.get(metric)), _number(theirs.get(metric))
-    better = value is not None and bound is not None and (value < bound if metric in LOWER_IS_BETTER else value > bound)
-    return Check(name=name, value=value, bound=bound, passed=better, detail=f"{_text(value)} against {_text(bound)}")
+def _against_champion(model: Model, gate: Gate, found: Mapping[str, Any], champion: str | None) -> Iterable[Check]:
+    """Non-inferiority: of each threshold that says how far the challenger may fall behind, the interval's worse end."""
+    rival = _mapping(found.get("champion"))
+    yield _same(f"{model.name}: champion compared with", rival.get("digest"), champion)
+    allowing = [threshold for threshold in gate.thresholds if threshold.allowed_regression is not None]
+    if champion is None or not allowing:
+        return
+    figures = _mapping(rival.get("metrics"))
+    unknown = [threshold.metric for threshold in allowing if _number(figures.get(threshold.metric)) is None]
+    if unknown:
+        why = rival.get("refused", f"the evaluation holds no {', '.join(unknown)} of it")
+        yield _flag(f"{model.name}: against the champion", False, f"the champion could not be measured: {why}")
+        return
+    yield from _enough(f"{model.name}: compared with the champion,", gate, rival)
+    for threshold in allowing:
+        difference, allowed = _difference(found, "champion", threshold.metric), threshold.allowed_regression or 0.0
+        name = f"{model.name}: {threshold.metric} against the champion"
+        if threshold.metric in LOWER_IS_BETTER:
+            yield difference.all_below(name, allowed, or_at=True)
+        else:
+            yield difference.all_above(name, -allowed, or_at=True)
 
 
-def _at_least(name: str, value: Any, bound: float) -> Check:
-    number = _number(value)
-    good = number is not None and number >= bound
-    return Check(name=name, value=number, bound=bound, passed=good, detail=f"{_text(number)}, at least {_text(bound)}")
+def _difference(found: Mapping[str, Any], rival: str, metric: str) -> _Found:
+    one = _mapping(_mapping(_mapping(found.get("differences")).get(rival)).get(metric))
+    samples = _mapping(found.get("champion")) if rival == "champion" else found
+    return _Found.of(one.get("difference"), one, samples)
 
 
-def _at_most(name: str, value: Any, bound: float) -> Check:
-    number = _number(value)
-    good = number is not None and number <= bound
-    return Check(name=name, value=number, bound=bound, passed=good, detail=f"{_text(number)}, at most {_text(bound)}")
+def _slice(model: Model, one: Slice, found: Any) -> Iterable[Check]:
+    """A check for each group: it fails when its whole interval is beyond a bound, or when it is not there."""
+    groups = _mapping(_mapping(found).get("groups"))
+    for group in one.groups:
+        figures, name = _mapping(groups.get(group)), f"{model.name}: {one.metric} of {one.name} {group}"
+        value = _Found.of(figures.get("value"), figures, figures)
+        if value.rows is None or value.positives is None:
+            yield _flag(name, False, "the evaluation does not mention this group")
+        elif (
+            value.rows < one.minimum_rows or min(value.positives, value.rows - value.positives) < one.minimum_positives
+        ):
+            must = (
+                f"too few to judge, {value.positives:,} positives of {value.rows:,} rows; "
+                f"it takes {one.minimum_rows:,}, and {one.minimum_positives:,} of either kind"
+            )
+            yield value.check(name, one.minimum, True, must, _TOO_FEW)
+        else:
+            known = value.value is not None
+            if one.minimum is not None:
+                good, must = (
+                    known and value.high is not None and value.high >= one.minimum,
+                    f"some of it at least {_text(one.minimum)}",
+                )
+                yield value.check(name, one.minimum, good, must, "high >= bound")
+            if one.maximum is not None:
+                good, must = (
+                    known and value.low is not None and value.low <= one.maximum,
+                    f"some of it at most {_text(one.maximum)}",
+                )
+                yield value.check(name, one.maximum, good, must, "low <= bound")
+
+
+def _explained(model: Model, found: Mapping[str, Any]) -> Check:
+    """The contributions to the scores of the rows that were explained sum up to their margins."""
+    name = f"{model.name}: contributions sum to the score"
+    if not _whole(found.get("rows")):
+        return _flag(name, False, "no row was explained")
+    return _Found.of(found.get("largest_gap"), None, found).at_most(name, EXPLAINED_GAP)
 
 
 def _same(name: str, stated: Any, expected: str | None) -> Check:
@@ -108,6 +213,14 @@ def _same(name: str, stated: Any, expected: str | None) -> Check:
 
 def _flag(name: str, good: bool, detail: str) -> Check:
     return Check(name=name, value=None, bound=None, passed=good, detail=detail)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _number(value: Any) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from jobs.release.ledger import Ledger
 from jobs.result import Result
 from jobs.settings import Settings
 from jobs.spec import Model, Project
-from jobs.storage import Published, digest_file, digest_of, publish, require
-from jobs.training import evaluation, plots
-from jobs.training.frame import read_frame
+from jobs.storage import Published, digest_code, publish, require
+from jobs.training import champion as rivals
+from jobs.training import costs, evaluation, explanations, metrics, plots, slices
+from jobs.training.frame import Frame, read_frame
 
 
 def run(project: Project, settings: Settings, *, run: str) -> Result:
@@ -33,16 +35,25 @@ def run(project: Project, settings: Settings, *, run: str) -> Result:
         champion = evaluation.rival_of(ledger.history(project.name), releases, run)
     inputs = {f"{model}/{library}": one.digest for model, found in candidates.items() for library, one in found.items()}
     inputs |= {"snapshot": snapshot.digest, "champion": champion.digest if champion else "", "spec": project.digest}
-    inputs["code"] = digest_of([digest_file(Path(module.__file__ or "")) for module in (evaluation, plots)])
+    inputs["code"] = digest_code(evaluation, rivals, explanations, slices, metrics, plots)
+    frame_of = functools.cache(lambda model: read_frame(project, model, snapshot))
+    worth = {}
+    for model in project.models:
+        picked = candidates[model.name][evaluation.pick(model, candidates[model.name])]
+        worth[model.name] = costs.measure_costs(project, model, picked, snapshot, folder / "costs", frame_of)
+        inputs[f"costs of {model.name}"] = worth[model.name].digest
+    if champion:
+        inputs["prediction log"] = rivals.log_digest(project, lake, snapshot.manifest.facts)
 
     def write(staging: Path) -> int:
         rows, document = 0, _header(run, snapshot)
         for model in project.models:
-            test = read_frame(project, model, snapshot).of("test")
-            found = evaluation.evaluate(project, model, test, candidates[model.name], champion, releases)
+            frame = frame_of(model)
+            test = frame.of("test")
+            found = evaluation.evaluate(project, model, frame, candidates[model.name], champion, lake)
+            found.document["costs"] = json.loads((worth[model.name].folder / "costs.json").read_bytes())
             document["models"][model.name] = found.document
-            plots.precision_recall(staging / f"{model.name}-precision-recall.png", test.label, found.scores)
-            plots.calibration(staging / f"{model.name}-calibration.png", test.label, found.scores)
+            _draw(staging, project, model, test, found)
             rows += len(test)
         (staging / "evaluation.json").write_text(json.dumps(document, indent=1))
         return rows
@@ -69,6 +80,21 @@ def _header(run: str, snapshot: Published) -> dict[str, Any]:
         "negative_control": bool(facts.get("negative_control", False)),
         "models": {},
     }
+
+
+def _draw(folder: Path, project: Project, model: Model, test: Frame, found: evaluation.Evaluated) -> None:
+    plots.precision_recall(folder / f"{model.name}-precision-recall.png", test.label, found.scores)
+    plots.calibration(folder / f"{model.name}-calibration.png", test.label, found.scores)
+    explained = found.explained
+    importance, groups = explained.document["importance"], explained.document["slices"]
+    plots.explanation(
+        folder / f"{model.name}-explanation.png", model.inputs, importance, explained.vectors, explained.contributions
+    )
+    if project.gate.slices:
+        plots.slices(folder / f"{model.name}-slices.png", found.document["slices"])
+    if groups:
+        ordered = sorted(model.inputs, key=lambda name: -importance[name])
+        plots.explained_slices(folder / f"{model.name}-explained-slices.png", ordered, groups)
 
 
 def _line(model: Model, found: dict[str, Any]) -> str:

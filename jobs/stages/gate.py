@@ -55,6 +55,7 @@ def run(project: Project, settings: Settings, *, run: str) -> Result:
                 "evaluation": evaluation.digest,
                 "snapshot": snapshot.digest,
                 "champion": champion.release if champion else None,
+                "too_few": rules.too_few(checks),
                 "checks": [asdict(check) for check in checks],
             }
             (staging / "verdict.json").write_text(json.dumps(document, indent=1, allow_nan=False))
@@ -69,5 +70,7 @@ def run(project: Project, settings: Settings, *, run: str) -> Result:
 def _result(document: dict[str, Any]) -> Result:
     failed = [f"{check['name']} ({check['detail']})" for check in document["checks"] if not check["passed"]]
     if document["verdict"] == "PROMOTE":
-        return Result(line=f"{document['run']}: PROMOTE, {len(document['checks'])} rules passed", facts=document)
+        line = f"{document['run']}: PROMOTE, {len(document['checks'])} rules passed"
+        small = f"; too few rows to judge {', '.join(document['too_few'])}" if document["too_few"] else ""
+        return Result(line=line + small, facts=document)
     return Result(line=f"GateRejected: {document['run']}: {'; '.join(failed)}", facts=document, exit_code=1)

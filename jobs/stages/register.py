@@ -20,6 +20,7 @@ from jobs.stages.evaluate import read_evaluation
 from jobs.storage import Published, current, digest_code, digest_of, publish, require, verify, write_atomically
 from jobs.training import card as cards
 from jobs.training.candidates import read_training
+from jobs.training.costs import read_times
 from jobs.training.tracking import track
 
 
@@ -134,6 +135,8 @@ def _show(
     logged = json.loads((folder / "tracking" / f"{model.name}-{library}.json").read_bytes())["run_id"]
     files = [path for path in sorted(bundle.folder.iterdir()) if path.suffix != ".parquet"]
     text = (bundle.folder / f"{model.name}-card.md").read_text()
+    times = read_times(folder / "costs", model)
+    text += cards.timing(model, times) if times else ""
     registry = Registry(settings, project.name)
 
     def act(client: Any) -> str:

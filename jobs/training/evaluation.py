@@ -11,16 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.errors import TamperedError
-from jobs.release.bundle import same_contract, verify_bundle
+from jobs.lake import Lake
 from jobs.release.ledger import Champion
 from jobs.release.scorer import Scorer
 from jobs.spec import Model, Project
 from jobs.storage import MANIFEST, Published, verify
+from jobs.training import champion as rivals
 from jobs.training.candidates import read_training
+from jobs.training.explanations import Explained, explain
 from jobs.training.fitting import score
-from jobs.training.frame import Frame, outcomes_of
+from jobs.training.frame import TrainingFrame, outcomes_of
 from jobs.training.metrics import LOWER_IS_BETTER, METRICS, Outcomes, difference_intervals, interval, measured
+from jobs.training.slices import sliced
 
 Scores = NDArray[np.float64]
 REVIEW_SHARE = 0.02
@@ -37,6 +39,8 @@ class Evaluated:
 
     document: dict[str, Any]
     scores: dict[str, Scores]
+    """Of all rows: without the champion's where it was compared on some."""
+    explained: Explained
 
 
 def pick(model: Model, candidates: Mapping[str, Published]) -> str:
@@ -53,17 +57,19 @@ def pick(model: Model, candidates: Mapping[str, Published]) -> str:
 def evaluate(
     project: Project,
     model: Model,
-    test: Frame,
+    frame: TrainingFrame,
     candidates: Mapping[str, Published],
     champion: Champion | None,
-    releases: Path,
+    lake: Lake,
 ) -> Evaluated:
     """The picked learner's, the baselines' and the champion's figures on the test part, and their differences.
 
-    Raises TamperedError when a candidate's files differ from their manifest.
+    With them the picked learner's slices and explanations. Raises TamperedError when a candidate's files differ from
+    their manifest.
     """
     for candidate in candidates.values():
         verify(candidate)
+    test = frame.of("test")
     picked, outcomes = pick(model, candidates), outcomes_of(test)
     trainings = {library: read_training(candidate) for library, candidate in candidates.items()}
     scores = {
@@ -71,6 +77,9 @@ def evaluate(
         for library in (picked, *model.baselines)
     }
     baselines = {library: measured(outcomes, scores[library]) for library in model.baselines}
+    slices = project.gate.slices
+    scorer = Scorer.load(candidates[picked].folder, {"models": [trainings[picked]["model"]]})
+    explained = explain(model, slices, test, scorer)
     document: dict[str, Any] = {
         "metric": model.metric,
         "picked": picked,
@@ -84,16 +93,27 @@ def evaluate(
         "champion": None,
         "rows": len(test),
         "positives": int(test.label.sum()),
-        "differences": {},
+        "days": frame.plan.document(),
+        "learned_positives": int(frame.of("train").label.sum()),
+        "differences": _differences([model.metric], model, outcomes, scores[picked], _some(scores, model.baselines)),
         "decisions": decisions(candidates[picked]),
+        "slices": sliced(model, slices, test, scores[picked]),
+        "explanations": explained.document,
     }
     if champion is not None:
-        described, theirs = _champion(project, model, test, champion, releases)
-        document["champion"] = described
-        if theirs is not None:
-            scores["champion"], described["metrics"] = theirs, measured(outcomes, theirs)
-    document["differences"] = _differences(project, model, outcomes, picked, scores)
-    return Evaluated(document=document, scores=scores)
+        rival = rivals.rival(project, model, frame.rows, test, frame.plan.final.test, champion, lake)
+        document["champion"] = rival.document
+        if rival.scores is not None and rival.rows is not None:
+            both = np.flatnonzero(rival.rows)
+            some = outcomes.take(both)
+            rival.document["metrics"] = measured(some, rival.scores)
+            rival.document.update(rows=len(both), positives=int(some.label.sum()))
+            bounded = [one.metric for one in project.gate.thresholds if one.allowed_regression is not None]
+            names, theirs = list(dict.fromkeys((model.metric, *bounded))), {"champion": rival.scores}
+            document["differences"] |= _differences(names, model, some, scores[picked][both], theirs)
+            if len(both) == len(test):
+                scores["champion"] = rival.scores
+    return Evaluated(document=document, scores=scores, explained=explained)
 
 
 def _intervals(model: Model, outcomes: Outcomes, scores: Scores) -> dict[str, dict[str, float | None]]:
@@ -103,24 +123,18 @@ def _intervals(model: Model, outcomes: Outcomes, scores: Scores) -> dict[str, di
 
 
 def _differences(
-    project: Project, model: Model, outcomes: Outcomes, picked: str, scores: Mapping[str, Scores]
+    names: Sequence[str], model: Model, outcomes: Outcomes, ours: Scores, rivals: Mapping[str, Scores]
 ) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Rival → metric → the picked learner's figure minus the rival's, with its paired interval.
-
-    For the baselines the model's metric; for the champion also those in which the gate bounds a regression.
-    """
-    bounded = [one.metric for one in project.gate.thresholds if one.allowed_regression is not None]
-    found: dict[str, dict[str, dict[str, float | None]]] = {}
-    for name in dict.fromkeys((model.metric, *bounded)):
-        rivals = {
-            rival: theirs
-            for rival, theirs in scores.items()
-            if rival == "champion" or (rival in model.baselines and name == model.metric)
-        }
-        differences = difference_intervals(name, outcomes, scores[picked], rivals, seed=model.seed)
-        for rival, figures in differences.items():
-            found.setdefault(rival, {})[name] = {key: _known(value) for key, value in figures.items()}
+    """Rival → metric → our figure minus the rival's, with its paired interval."""
+    found: dict[str, dict[str, dict[str, float | None]]] = {rival: {} for rival in rivals}
+    for name in names:
+        for rival, figures in difference_intervals(name, outcomes, ours, rivals, seed=model.seed).items():
+            found[rival][name] = {key: _known(value) for key, value in figures.items()}
     return found
+
+
+def _some(scores: Mapping[str, Scores], names: Sequence[str]) -> dict[str, Scores]:
+    return {name: scores[name] for name in names}
 
 
 def _known(value: float) -> float | None:
@@ -162,18 +176,3 @@ def decisions(candidate: Published) -> dict[str, float]:
         "review_share": REVIEW_SHARE,
         "decline_precision": DECLINE_PRECISION,
     }
-
-
-def _champion(
-    project: Project, model: Model, test: Frame, champion: Champion, releases: Path
-) -> tuple[dict[str, Any], Scores | None]:
-    described: dict[str, Any] = {"release": champion.release, "digest": champion.digest, "epoch": champion.epoch}
-    folder = releases / champion.release
-    try:
-        manifest = verify_bundle(folder, champion.digest)
-    except TamperedError as error:
-        return {**described, "refused": str(error)}, None
-    if not same_contract(project, manifest, model.inputs):
-        reason = "its feature contract (views, request transform or inputs) is not the present one"
-        return {**described, "refused": reason}, None
-    return described, Scorer.load(folder, manifest, model.name).score(test.vectors)

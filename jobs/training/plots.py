@@ -54,7 +54,9 @@ def slices(path: Path, found: Mapping[str, Any]) -> None:
     rows = [
         (f"{name}: {group}", one, figures) for name, one in found.items() for group, figures in one["groups"].items()
     ]
-    figure, axes = _axes("Slices", "metric, with its 95 % interval", "", height=1.4 + 0.28 * max(len(rows), 2))
+    figure, axes = _axes(
+        "Slices", "metric, with its 95 % interval; red: what it must reach", "", height=1.4 + 0.28 * max(len(rows), 2)
+    )
     for place, (_, one, figures) in enumerate(rows):
         for bound in (one["minimum"], one["maximum"]):
             if bound is not None:
@@ -64,7 +66,8 @@ def slices(path: Path, found: Mapping[str, Any]) -> None:
             axes.plot([figures["value"]], [place], "o", color="tab:blue", markersize=5)
         else:
             why = "too few to judge" if figures["too_few"] else "undefined"
-            axes.text(0.01, place, why, transform=axes.get_yaxis_transform(), va="center", fontsize=7, color="grey")
+            where = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "center"}
+            axes.text(0.99, place, why, fontsize=7, color="grey", **where)
     labels = [f"{name} ({one['metric']})" for name, one, _ in rows]
     axes.set_yticks(range(len(rows)), labels, fontsize=8), axes.invert_yaxis()
     _save(figure, axes, path, legend=False)
@@ -84,7 +87,8 @@ def explanation(
     order = sorted(range(len(names)), key=lambda index: -importance[names[index]])
     figure, bars, cloud = _pair("What moves the score", height=1.6 + 0.3 * len(names))
     bars.barh([names[index] for index in order], [importance[names[index]] for index in order], color="tab:blue")
-    bars.invert_yaxis(), bars.set_xlabel("mean |contribution|, log-odds"), bars.tick_params(labelsize=8)
+    bars.set_ylim(len(order) - 0.5, -0.5), bars.tick_params(labelsize=8)
+    bars.set_xlabel("mean |contribution|, log-odds")
     for place, index in enumerate(order):
         ranks = np.unique(vectors[:, index], return_inverse=True)[1]
         colours = ranks / max(int(ranks.max()), 1)

@@ -1,0 +1,263 @@
+"""What each input of a model costs and is worth: bytes kept online, time to read, and what is lost without it."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.features import dependencies as dependencies_of
+from jobs.features.dependencies import FOUND, dependencies
+from jobs.features.live import state
+from jobs.features.online.packing import HEADER, MARK
+from jobs.projects import hook
+from jobs.release.probability import corrected, sigmoid
+from jobs.spec import FeatureView, LiveView, Model, Project
+from jobs.storage import Published, current, digest_code, publish
+from jobs.training import fitting, learners, metrics
+from jobs.training.candidates import read_training
+from jobs.training.fitting import Configuration, examples
+from jobs.training.frame import Frame, TrainingFrame, outcomes_of
+from jobs.training.imbalance import kept
+from jobs.training.learners import LEARNERS
+from jobs.training.metrics import LOWER_IS_BETTER, difference_intervals, interval, measure
+
+WORK = 8e8
+"""Rows times columns times trees that all trainings without an input may come to: half a minute on one core."""
+ENTITIES = 100
+"""How many entities' states are built to measure bytes and times."""
+Scores = NDArray[np.float64]
+View = FeatureView | LiveView
+
+
+def measure_costs(
+    project: Project,
+    model: Model,
+    candidate: Published,
+    snapshot: Published,
+    partition: Path,
+    frame: Callable[[Model], TrainingFrame],
+) -> Published:
+    """A candidate's `costs.json`, with `stored` and `worth`, measured once.
+
+    Times are published apart, below `times`: they are of this machine and this minute, and must not be in what has to
+    come out the same again.
+    """
+    code = digest_code(sys.modules[__name__], dependencies_of, state, fitting, learners, metrics)
+    inputs = {"candidate": candidate.digest, "snapshot": snapshot.digest, "spec": project.digest, "code": code}
+
+    def write(folder: Path) -> int:
+        training = read_training(candidate)
+        library, rounds = training["model"]["library"], training["rounds"] or 1
+        configuration = Configuration(library=library, params=training["params"], rounds=rounds)
+        known = frame(model)
+        found = {"stored": stored(project, model, known.rows), "worth": worth(model, configuration, known)}
+        (folder / "costs.json").write_text(json.dumps(found, indent=1, allow_nan=False))
+        return len(model.inputs)
+
+    def write_times(folder: Path) -> int:
+        found = timed(project, model, frame(model).rows)
+        (folder / "times.json").write_text(json.dumps(found, indent=1, allow_nan=False))
+        return len(model.inputs)
+
+    mark = snapshot.manifest.watermark
+    publish(partition / model.name / "times", write_times, inputs=inputs, watermark=mark)
+    return publish(partition / model.name / "worth", write, inputs=inputs, watermark=mark)
+
+
+def read_times(partition: Path, model: Model) -> dict[str, Any] | None:
+    """The times that `measure_costs` published beside a candidate's costs; None without any."""
+    published = current(partition / model.name / "times")
+    return json.loads((published.folder / "times.json").read_bytes()) if published else None
+
+
+def worth(model: Model, configuration: Configuration, frame: TrainingFrame) -> dict[str, Any]:
+    """For each input the drop-one loss: how much worse the model's metric is without it, with its 95 % interval.
+
+    The chosen configuration is fitted on the newest validation fold with all inputs and with all but one, and judged
+    on that fold's later rows, in pairs; the test part is not looked at. Where that is more than `WORK`, all of these
+    models learn from the same smaller share of the negatives, `negatives_kept`.
+    """
+    fold = frame.plan.validation[0]
+    train, held = frame.learned(fold), frame.judged(fold)
+    trees = configuration.rounds * int(configuration.params.get("num_parallel_tree", 1))
+    asked = len(train) * len(model.inputs) * trees * (len(model.inputs) + 1)
+    share = min(1.0, WORK / max(asked, 1))
+    if share < 1:
+        drawn = np.random.default_rng(model.seed).random(len(train)) < share
+        train = train.where(train.label | drawn)
+    outcomes, sign = outcomes_of(held), -1.0 if model.metric in LOWER_IS_BETTER else 1.0
+    full = _scores(model, configuration, train, held, share)
+    losses: dict[str, dict[str, float | None]] = {}
+    for index, name in enumerate(model.inputs if len(model.inputs) > 1 else ()):
+        less = replace(
+            model,
+            inputs=model.inputs[:index] + model.inputs[index + 1 :],
+            increasing=tuple(one for one in model.increasing if one != name),
+            reasons=(),
+        )
+        scores = _scores(less, configuration, _without(train, index), _without(held, index), share)
+        found = difference_intervals(model.metric, outcomes, full, {name: scores}, seed=model.seed)[name]
+        ends = sorted(sign * found[end] for end in ("low", "high"))
+        losses[name] = {"loss": _known(sign * found["difference"]), "low": _known(ends[0]), "high": _known(ends[1])}
+    low, high = interval(model.metric, outcomes, full, seed=model.seed)
+    return {
+        **fold.document(),
+        "metric": model.metric,
+        "value": _known(measure(model.metric, outcomes, full)),
+        "low": _known(low),
+        "high": _known(high),
+        "rows": {"learned": len(train), "judged": len(held)},
+        "positives": {"learned": int(train.label.sum()), "judged": int(held.label.sum())},
+        "negatives_kept": share,
+        "inputs": losses,
+    }
+
+
+def stored(project: Project, model: Model, rows: Frame) -> dict[str, Any]:
+    """Bytes that the online store keeps of an entity: for each view, and for what each input reads.
+
+    An input's `bytes` are those of what it reads, by itself; `freed` are those that nothing else would need. Means
+    over entities of the rows, of values with their headers; None for a live view of other events than the spine's,
+    which the rows do not hold.
+    """
+    reached = dependencies(project)
+    whole = {view.name: _bytes(view, rows) for view in project.every_view}
+    inputs: dict[str, Any] = {}
+    for name in model.inputs:
+        others: set[tuple[str, str]] = set().union(*(reached.get(one, ()) for one in model.inputs if one != name))
+        alone, freed = [], []
+        for view in project.every_view:
+            mine = [feature for of, feature in reached.get(name, ()) if of == view.name]
+            own = {feature for feature in mine if (view.name, feature) not in others} - {FOUND}
+            alone.append(_bytes(_restricted(view, mine), rows))
+            less = _bytes(_restricted(view, [one for one in view.features if one not in own]), rows)
+            freed.append(_minus(whole[view.name], less) if own else 0.0)
+        inputs[name] = {
+            "features": sorted(f"{view}.{feature}" for view, feature in reached.get(name, ())),
+            "bytes": _sum(alone),
+            "freed": _sum(freed),
+        }
+    return {"views": whole, "inputs": inputs}
+
+
+def timed(project: Project, model: Model, rows: Frame) -> dict[str, Any]:
+    """Microseconds on this machine: to read each view, to read what each input needs by itself, and `features.request`.
+
+    Median over up to 100 of the rows; `request` is for a row alone and `request_of_1000` for a row among a thousand.
+    The transform makes all inputs at once, so its time cannot be told apart by input.
+    """
+    reached = dependencies(project)
+    read = {view.name: _read_time(view, rows) for view in project.every_view}
+    inputs: dict[str, float | None] = {}
+    for name in model.inputs:
+        parts = [
+            _read_time(_restricted(view, [feature for of, feature in reached.get(name, ()) if of == view.name]), rows)
+            for view in project.every_view
+        ]
+        inputs[name] = _sum(parts)
+    request = hook(project, "features").request
+    one, many = _asked(project, rows, 1), _asked(project, rows, 1_000)
+    return {
+        "views": read,
+        "inputs": inputs,
+        "request": _microseconds(lambda: request(*one), 200),
+        "request_of_1000": _microseconds(lambda: request(*many), 20) / 1_000,
+    }
+
+
+def _scores(model: Model, configuration: Configuration, train: Frame, held: Frame, share: float) -> Scores:
+    learned = examples(model, configuration.params, train)
+    grown = LEARNERS[configuration.library].grow(configuration.of_library(), learned, held.vectors, model.seed)
+    margins = next(margins for rounds, margins in grown if rounds >= configuration.rounds)
+    return sigmoid(corrected(margins, kept(configuration.params) * share))
+
+
+def _without(rows: Frame, index: int) -> Frame:
+    return replace(rows, vectors=np.delete(rows.vectors, index, axis=1))
+
+
+def _restricted(view: View, features: Sequence[str]) -> View | None:
+    """The view with only some of its features; None without any."""
+    if not set(features) & set(view.features):
+        return None
+    if isinstance(view, FeatureView):
+        return replace(view, features=tuple(one for one in view.features if one in features))
+    return replace(view, windows=tuple(window for window in view.windows if window.name in features))
+
+
+def _bytes(view: View | None, rows: Frame) -> float | None:
+    if view is None:
+        return 0.0
+    if isinstance(view, FeatureView):
+        return float(HEADER + 8 * len(view.features))
+    states = _states(view, rows)
+    return None if not states else float(np.mean([MARK + len(data) for data, _, _ in states]))
+
+
+def _states(view: LiveView, rows: Frame) -> list[tuple[bytes, int, str]]:
+    """States of some entities as of the end of the rows, and the time and id of each one's last event."""
+    if view.events != "spine" or not len(rows) or any(key not in rows.payload for key in view.entity):
+        return []
+    keys = list(zip(*(rows.payload[key].tolist() for key in view.entity), strict=True))
+    drawn = np.random.default_rng(0).permutation(len(known := sorted(set(keys))))[:ENTITIES]
+    wanted: dict[tuple[Any, ...], list[int]] = {known[index]: [] for index in sorted(drawn)}
+    for row, key in enumerate(keys):
+        if key in wanted:
+            wanted[key].append(row)
+    columns = {**rows.payload, "label": rows.label}
+    now, states = int(rows.event_time.max()), []
+    for places in wanted.values():
+        ids = rows.event_id[places].tolist()
+        values = state.values_of(view, {name: column[places] for name, column in columns.items()}, len(places))
+        data = state.add(view, None, state.Events(rows.event_time[places], ids, values), now)
+        states.append((data, int(rows.event_time[places[-1]]), ids[-1]))
+    return states
+
+
+def _read_time(view: View | None, rows: Frame) -> float | None:
+    """The median time to read an entity's values, without the round trip to a store."""
+    if view is None:
+        return 0.0
+    if isinstance(view, FeatureView):
+        value = bytes(HEADER + 8 * len(view.features))
+        return _microseconds(lambda: np.frombuffer(value, "<i8", -1, HEADER), 200)
+    times = [_microseconds(functools.partial(state.read, view, *one), 5) for one in _states(view, rows)]
+    return float(np.median(times)) if times else None
+
+
+def _microseconds(call: Callable[[], object], repeats: int) -> float:
+    taken = []
+    for _ in range(repeats):
+        began = time.perf_counter_ns()
+        call()
+        taken.append(time.perf_counter_ns() - began)
+    return float(np.median(taken)) / 1_000
+
+
+def _asked(project: Project, rows: Frame, count: int) -> tuple[Mapping[str, Any], Mapping[str, Mapping[str, Any]]]:
+    """Arguments of `features.request`: the payload of so many of the rows, and features that are all 1."""
+    places = np.arange(count) % len(rows)
+    payload = {name: column[places] for name, column in rows.payload.items()}
+    ones, found = np.ones(count, dtype=np.int64), np.ones(count, dtype=np.bool_)
+    return payload, {view.name: {**dict.fromkeys(view.features, ones), FOUND: found} for view in project.every_view}
+
+
+def _sum(parts: Sequence[float | None]) -> float | None:
+    return None if None in parts else float(sum(part for part in parts if part is not None))
+
+
+def _minus(whole: float | None, less: float | None) -> float | None:
+    return None if whole is None or less is None else whole - less
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
