@@ -67,6 +67,14 @@ class Lake:
         """Everything one training wrote: snapshot, candidates, evaluation, verdict."""
         return self._under("runs", project, run.translate(_UNSAFE))
 
+    def history(self, project: str, until: date) -> Path:
+        """What a dated backfill up to a day came to: the digest of everything it made."""
+        return self._under("history", project, f"until={until.isoformat()}")
+
+    def backtest(self, project: str, name: str) -> Path:
+        """What trainings of past days would have been worth: figures and a page."""
+        return self._under("backtests", project, name)
+
     def release(self, project: str, release: str) -> Path:
         """A release's bundle: model files, feature contract and manifest."""
         return self._under("releases", project, release)

@@ -54,6 +54,22 @@ def register(project: ProjectOption, run: RunOption, as_json: JsonOption = False
     run_stage("register", project, as_json, run=run)
 
 
+@app.command(epilog="Example: tidemill backtest --project fraud --from 2018-07-25 --folds 4")
+def backtest(
+    project: ProjectOption,
+    first: Annotated[str, typer.Option("--from", help="The day on which the first fold's training begins.")],
+    folds: Annotated[int, typer.Option(help="How many, each one test window after the one before.")] = 4,
+    learner: Annotated[str | None, typer.Option(help="By default the best of each fold's validation.")] = None,
+    select: Annotated[
+        str, typer.Option(help="Tune for `each` fold on the folds before it, or `once`, before the first.")
+    ] = "each",
+    model: Annotated[str | None, typer.Option(help="By default the project's last.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train, calibrate and judge as if it were then, fold after fold, and show how a frozen model ages."""
+    run_stage("backtest", project, as_json, first=first, folds=folds, learner=learner, select=select, model=model)
+
+
 @app.command(epilog="Example: tidemill predict --project fraud --batch 2026-02-20 --out scores.parquet")
 def predict(
     project: ProjectOption,

@@ -30,7 +30,7 @@ def corrected(margins: Margins, kept: float) -> Margins:
     equation 4: p = kept * s / (kept * s - s + 1), which in log-odds adds log(kept). Positives that count
     w times bias the odds as keeping 1/w of the negatives does.
     """
-    return margins + np.log(kept)
+    return np.asarray(margins + np.log(kept), dtype=np.float64)
 
 
 def calibrated(margins: Margins, calibration: Mapping[str, Any]) -> Margins:

@@ -96,6 +96,11 @@ def read_frame(project: Project, model: Model, snapshot: Published) -> TrainingF
 
 def frame_of(project: Project, model: Model, plan: Plan, table: pa.Table, where: str) -> TrainingFrame:
     """The arrays of a table as `Sources.frame` makes it; raises DataRejected, naming every fault at once."""
+    return planned(model, plan, rows_of(project, model, table, where), where)
+
+
+def rows_of(project: Project, model: Model, table: pa.Table, where: str) -> Frame:
+    """The rows of a table, whatever they are used for; raises DataRejected for unknown labels and values."""
     import pyarrow.compute as pc
 
     missing = [name for name in ("event_id", "event_time", "label", *model.inputs) if name not in table.schema.names]
@@ -106,7 +111,7 @@ def frame_of(project: Project, model: Model, plan: Plan, table: pa.Table, where:
     if faults:
         raise _rejected(model, where, faults)
     request = [name for name in table.schema.names if name not in ("event_id", "label", "label_time", *model.inputs)]
-    rows = Frame(
+    return Frame(
         event_id=_array(table["event_id"]),
         event_time=_array(table["event_time"]),
         entity=codes_of(table[project.entity]),
@@ -114,6 +119,10 @@ def frame_of(project: Project, model: Model, plan: Plan, table: pa.Table, where:
         vectors=np.column_stack([np.asarray(table[name], dtype=np.float64) for name in model.inputs]),
         payload={name: _array(table[name]) for name in request},
     )
+
+
+def planned(model: Model, plan: Plan, rows: Frame, where: str) -> TrainingFrame:
+    """The rows with what a plan uses them for; raises DataRejected where a fold has no rows or a single class."""
     found = TrainingFrame(rows=rows, split=model.split, plan=plan)
     faults = list(_fold_faults(found))
     if faults:

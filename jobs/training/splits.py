@@ -105,17 +105,21 @@ def plan(split: Split, label_delay_days: int, as_of: date, known: Collection[dat
     """
     last = as_of - timedelta(days=label_delay_days)
     planned = plan_of(split, last - timedelta(days=span(split) - 1))
+    return usable(planned, known, f"as of {as_of}", "choose a later --as-of")
+
+
+def usable(planned: Plan, known: Collection[date], when: str, otherwise: str) -> Plan:
+    """The plan without the folds whose days are not known; raises DataRejected as `plan` does, naming the way out."""
     faults = _shortfall(planned.final, known)
-    usable = tuple(fold for fold in planned.validation if not _shortfall(fold, known))
-    if not usable:
+    found = tuple(fold for fold in planned.validation if not _shortfall(fold, known))
+    if not found:
         faults += _shortfall(planned.validation[0], known)
     if faults:
         raise DataRejected(
-            f"too few labelled days as of {as_of}: {'; '.join(faults)}; "
-            "run `tidemill features` for more days, or choose a later --as-of"
+            f"too few labelled days {when}: {'; '.join(faults)}; run `tidemill features` for more days, or {otherwise}"
         )
-    left_out = tuple(fold for fold in planned.validation if fold not in usable)
-    return Plan(final=planned.final, validation=usable, left_out=left_out)
+    left_out = tuple(fold for fold in planned.validation if fold not in found)
+    return Plan(final=planned.final, validation=found, left_out=left_out)
 
 
 def plan_of(split: Split, first: date) -> Plan:
