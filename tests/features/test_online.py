@@ -321,6 +321,7 @@ def test_a_service_that_is_not_there_is_a_service_error() -> None:
         "dynamodb://",
         "dynamodb://table/and/more",
         "dynamodb://table?regoin=eu-central-1",
+        "dynamodb://table?region=eu-central-1&endpoint=127.0.0.1",
         "",
         "postgresql://someone:secret@127.0.0.1/online",
     ],
