@@ -21,7 +21,7 @@ from jobs.features.online.packing import HEADER, MARK
 from jobs.projects import hook
 from jobs.release.probability import corrected, sigmoid
 from jobs.spec import FeatureView, LiveView, Model, Project
-from jobs.storage import Published, current, digest_code, publish
+from jobs.storage import Published, digest_code, publish, write_atomically
 from jobs.training import fitting, learners, metrics
 from jobs.training.candidates import read_training
 from jobs.training.fitting import Configuration, examples
@@ -48,8 +48,8 @@ def measure_costs(
 ) -> Published:
     """A candidate's `costs.json`, with `stored` and `worth`, measured once.
 
-    Times are published apart, below `times`: they are of this machine and this minute, and must not be in what has to
-    come out the same again.
+    Times are kept beside it, as no part of what is published: they are of this machine and this minute, and all that
+    is published has to come out the same again.
     """
     code = digest_code(sys.modules[__name__], dependencies_of, state, fitting, learners, metrics)
     inputs = {"candidate": candidate.digest, "snapshot": snapshot.digest, "spec": project.digest, "code": code}
@@ -63,20 +63,22 @@ def measure_costs(
         (folder / "costs.json").write_text(json.dumps(found, indent=1, allow_nan=False))
         return len(model.inputs)
 
-    def write_times(folder: Path) -> int:
-        found = timed(project, model, frame(model).rows)
-        (folder / "times.json").write_text(json.dumps(found, indent=1, allow_nan=False))
-        return len(model.inputs)
-
-    mark = snapshot.manifest.watermark
-    publish(partition / model.name / "times", write_times, inputs=inputs, watermark=mark)
-    return publish(partition / model.name / "worth", write, inputs=inputs, watermark=mark)
+    published = publish(partition / model.name, write, inputs=inputs, watermark=snapshot.manifest.watermark)
+    path, known = _times(partition, model), read_times(partition, model)
+    if known is None or known["candidate"] != candidate.digest:
+        found = {"candidate": candidate.digest, **timed(project, model, frame(model).rows)}
+        write_atomically(path, json.dumps(found, indent=1, allow_nan=False).encode())
+    return published
 
 
 def read_times(partition: Path, model: Model) -> dict[str, Any] | None:
-    """The times that `measure_costs` published beside a candidate's costs; None without any."""
-    published = current(partition / model.name / "times")
-    return json.loads((published.folder / "times.json").read_bytes()) if published else None
+    """The times that `measure_costs` wrote beside a candidate's costs; None without any."""
+    path = _times(partition, model)
+    return json.loads(path.read_bytes()) if path.exists() else None
+
+
+def _times(partition: Path, model: Model) -> Path:
+    return partition / model.name / "times.json"
 
 
 def worth(model: Model, configuration: Configuration, frame: TrainingFrame) -> dict[str, Any]:
@@ -96,7 +98,7 @@ def worth(model: Model, configuration: Configuration, frame: TrainingFrame) -> d
         train = train.where(train.label | drawn)
     outcomes, sign = outcomes_of(held), -1.0 if model.metric in LOWER_IS_BETTER else 1.0
     full = _scores(model, configuration, train, held, share)
-    losses: dict[str, dict[str, float | None]] = {}
+    without: dict[str, Scores] = {}
     for index, name in enumerate(model.inputs if len(model.inputs) > 1 else ()):
         less = replace(
             model,
@@ -104,10 +106,11 @@ def worth(model: Model, configuration: Configuration, frame: TrainingFrame) -> d
             increasing=tuple(one for one in model.increasing if one != name),
             reasons=(),
         )
-        scores = _scores(less, configuration, _without(train, index), _without(held, index), share)
-        found = difference_intervals(model.metric, outcomes, full, {name: scores}, seed=model.seed)[name]
-        ends = sorted(sign * found[end] for end in ("low", "high"))
-        losses[name] = {"loss": _known(sign * found["difference"]), "low": _known(ends[0]), "high": _known(ends[1])}
+        without[name] = _scores(less, configuration, _without(train, index), _without(held, index), share)
+    losses: dict[str, dict[str, float | None]] = {}
+    for name, found in difference_intervals(model.metric, outcomes, full, without, seed=model.seed).items():
+        low, high = sorted(sign * found[end] for end in ("low", "high"))
+        losses[name] = {"loss": _known(sign * found["difference"]), "low": _known(low), "high": _known(high)}
     low, high = interval(model.metric, outcomes, full, seed=model.seed)
     return {
         **fold.document(),
