@@ -101,9 +101,22 @@ def features(
     return run_stage("features", project, as_json, batch=batch, force=force)
 
 
-@app.command(epilog="Example: tidemill backfill --project fraud --batch 2018-04-01..2018-08-14")
+@app.command(epilog="Example: tidemill backfill --project fraud --until 2018-08-14 --train-weekly")
 def backfill(
-    project: ProjectOption, batch: BatchOption, force: ForceOption = False, as_json: JsonOption = False
+    project: ProjectOption,
+    batch: Annotated[str | None, typer.Option(help="A UTC day, DAY, or a range, FROM..TO.")] = None,
+    until: Annotated[str | None, typer.Option(help="Or everything from the first landed day to this one.")] = None,
+    train_weekly: Annotated[
+        bool,
+        typer.Option("--train-weekly", help="With --until: also train and judge a challenger for every week."),
+    ] = False,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Ingest, etl, validate and features for a range of batches, in one process, with progress."""
-    run_stage("backfill", project, as_json, batch=batch, force=force)
+    """Ingest, etl, validate and features for a range of batches in one process; with --until, models as well."""
+    if (batch is None) == (until is None) or (train_weekly and until is None):
+        raise UsageError("give either --batch, or --until with or without --train-weekly")
+    if until is None:
+        run_stage("backfill", project, as_json, batch=batch, force=force)
+    else:
+        run_stage("history", project, as_json, until=until, train_weekly=train_weekly, force=force)

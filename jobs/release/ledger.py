@@ -11,6 +11,7 @@ from datetime import date, datetime
 from typing import Any, Self
 
 from jobs.errors import ServiceError, StaleEpochError
+from jobs.settings import Settings
 
 _SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS tidemill;
@@ -254,3 +255,9 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(one) for one in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def champions(settings: Settings, project: str) -> list[Champion]:
+    """Every champion the project had, oldest first."""
+    with Ledger(settings.need("database_url")) as ledger:
+        return list(ledger.history(project))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jobs.lake import Lake
-from jobs.release.ledger import Ledger
+from jobs.release.ledger import Champion, champions
 from jobs.result import Result
 from jobs.settings import Settings
 from jobs.spec import Model, Project
@@ -18,8 +19,11 @@ from jobs.training import costs, evaluation, explanations, metrics, plots, slice
 from jobs.training.frame import Frame, read_frame
 
 
-def run(project: Project, settings: Settings, *, run: str) -> Result:
-    """The evaluation of a run; raises MissingBatchError when a candidate has not been trained."""
+def run(project: Project, settings: Settings, *, run: str, past: Sequence[Champion] | None = None) -> Result:
+    """The evaluation of a run; raises MissingBatchError when a candidate has not been trained.
+
+    `past` are the champions of a dated backfill, oldest first, in place of the ledger's.
+    """
     lake = Lake(settings.lake_uri)
     folder, again = lake.run(project.name, run), f"--project {project.name} --run {run}"
     snapshot = require(folder / "snapshot", f"tidemill snapshot {again}")
@@ -31,8 +35,8 @@ def run(project: Project, settings: Settings, *, run: str) -> Result:
         }
         for model in project.models
     }
-    with Ledger(settings.need("database_url")) as ledger:
-        champion = evaluation.rival_of(ledger.history(project.name), releases, run)
+    history = champions(settings, project.name) if past is None else past
+    champion = evaluation.rival_of(history, releases, run)
     inputs = {f"{model}/{library}": one.digest for model, found in candidates.items() for library, one in found.items()}
     inputs |= {"snapshot": snapshot.digest, "champion": champion.digest if champion else "", "spec": project.digest}
     inputs["code"] = digest_code(evaluation, rivals, explanations, slices, metrics, plots)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from jobs.lake import Lake
 from jobs.release import gate as rules
-from jobs.release.ledger import Ledger
+from jobs.release.ledger import Champion, Ledger, champions
 from jobs.result import Result
 from jobs.settings import Settings
 from jobs.spec import Project
@@ -18,8 +19,11 @@ from jobs.storage import current, digest_file, digest_of, publish, require, veri
 from jobs.training.evaluation import rival_of
 
 
-def run(project: Project, settings: Settings, *, run: str) -> Result:
-    """PROMOTE (exit 0) or REJECT (exit 1); raises TamperedError when the evaluation was altered."""
+def run(project: Project, settings: Settings, *, run: str, past: Sequence[Champion] | None = None) -> Result:
+    """PROMOTE (exit 0) or REJECT (exit 1); raises TamperedError when the evaluation was altered.
+
+    `past` are the champions of a dated backfill in place of the ledger's, which then is not written to either.
+    """
     lake = Lake(settings.lake_uri)
     folder, again = lake.run(project.name, run), f"--project {project.name} --run {run}"
     snapshot = require(folder / "snapshot", f"tidemill snapshot {again}")
@@ -30,40 +34,42 @@ def run(project: Project, settings: Settings, *, run: str) -> Result:
         for library in model.learners:
             found = current(folder / "candidates" / model.name / library)
             candidates[model.name] |= {library: found.digest} if found else {}
-    with Ledger(settings.need("database_url")) as ledger:
-        champion = rival_of(ledger.history(project.name), lake.releases(project.name), run)
-        inputs = {
+    history = champions(settings, project.name) if past is None else past
+    champion = rival_of(history, lake.releases(project.name), run)
+    inputs = {
+        "evaluation": evaluation.digest,
+        "snapshot": snapshot.digest,
+        "candidates": digest_of(candidates),
+        "champion": champion.digest if champion else "",
+        "gate": digest_of(repr(project.gate)),
+        "code": digest_file(Path(rules.__file__)),
+    }
+
+    def write(staging: Path) -> int:
+        checks = rules.judge(
+            project,
+            read_evaluation(evaluation),
+            snapshot=snapshot.digest,
+            candidates=candidates,
+            champion=champion.digest if champion else None,
+        )
+        document = {
+            "run": run,
+            "verdict": "PROMOTE" if rules.passed(checks) else "REJECT",
             "evaluation": evaluation.digest,
             "snapshot": snapshot.digest,
-            "candidates": digest_of(candidates),
-            "champion": champion.digest if champion else "",
-            "gate": digest_of(repr(project.gate)),
-            "code": digest_file(Path(rules.__file__)),
+            "champion": champion.release if champion else None,
+            "too_few": rules.too_few(checks),
+            "checks": [asdict(check) for check in checks],
         }
+        (staging / "verdict.json").write_text(json.dumps(document, indent=1, allow_nan=False))
+        return len(checks)
 
-        def write(staging: Path) -> int:
-            checks = rules.judge(
-                project,
-                read_evaluation(evaluation),
-                snapshot=snapshot.digest,
-                candidates=candidates,
-                champion=champion.digest if champion else None,
-            )
-            document = {
-                "run": run,
-                "verdict": "PROMOTE" if rules.passed(checks) else "REJECT",
-                "evaluation": evaluation.digest,
-                "snapshot": snapshot.digest,
-                "champion": champion.release if champion else None,
-                "too_few": rules.too_few(checks),
-                "checks": [asdict(check) for check in checks],
-            }
-            (staging / "verdict.json").write_text(json.dumps(document, indent=1, allow_nan=False))
-            return len(checks)
-
-        published = publish(folder / "verdict", write, inputs=inputs, watermark=evaluation.manifest.watermark)
-        document: dict[str, Any] = json.loads((published.folder / "verdict.json").read_bytes())
-        ledger.record_verdict(project.name, "gate", run, document["verdict"], document)
+    published = publish(folder / "verdict", write, inputs=inputs, watermark=evaluation.manifest.watermark)
+    document: dict[str, Any] = json.loads((published.folder / "verdict.json").read_bytes())
+    if past is None:
+        with Ledger(settings.need("database_url")) as ledger:
+            ledger.record_verdict(project.name, "gate", run, document["verdict"], document)
     return _result(document)
 
 

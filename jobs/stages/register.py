@@ -26,20 +26,8 @@ from jobs.training.tracking import track
 
 def run(project: Project, settings: Settings, *, run: str) -> Result:
     """The release of a run; raises GateRejected unless the verdict about its present evaluation is PROMOTE."""
-    lake = Lake(settings.lake_uri)
-    folder, again = lake.run(project.name, run), f"--project {project.name} --run {run}"
-    verdict = require(folder / "verdict", f"tidemill gate {again}")
-    evaluation = require(folder / "evaluation", f"tidemill evaluate {again}")
-    snapshot = require(folder / "snapshot", f"tidemill snapshot {again}")
-    for published in (verdict, evaluation):
-        verify(published)
-    document = read_evaluation(evaluation)
-    _refuse(run, json.loads((verdict.folder / "verdict.json").read_bytes()), document, evaluation, snapshot)
-    candidates: dict[str, Published] = {}
-    for model in project.models:
-        picked = document["models"][model.name]["picked"]
-        candidates[model.name] = require(folder / "candidates" / model.name / picked, f"tidemill train {again}")
-    bundle = _bundle(project, lake, folder, document, candidates, snapshot, evaluation)
+    lake, folder = Lake(settings.lake_uri), Lake(settings.lake_uri).run(project.name, run)
+    bundle, candidates, snapshot = assembled(project, lake, run)
     with Ledger(settings.need("database_url")) as ledger:
         known = [bundle.release == champion.release for champion in ledger.history(project.name)]
         if not any(known):
@@ -64,6 +52,26 @@ def run(project: Project, settings: Settings, *, run: str) -> Result:
         "metrics": bundle.manifest["metrics"],
     }
     return Result(line=line, facts=facts)
+
+
+def assembled(project: Project, lake: Lake, run: str) -> tuple[Bundle, dict[str, Published], Published]:
+    """The bundle of a run that passed its gate, its picked candidates by model, and its snapshot.
+
+    Raises GateRejected unless the verdict about its present evaluation is PROMOTE.
+    """
+    folder, again = lake.run(project.name, run), f"--project {project.name} --run {run}"
+    verdict = require(folder / "verdict", f"tidemill gate {again}")
+    evaluation = require(folder / "evaluation", f"tidemill evaluate {again}")
+    snapshot = require(folder / "snapshot", f"tidemill snapshot {again}")
+    for published in (verdict, evaluation):
+        verify(published)
+    document = read_evaluation(evaluation)
+    _refuse(run, json.loads((verdict.folder / "verdict.json").read_bytes()), document, evaluation, snapshot)
+    candidates: dict[str, Published] = {}
+    for model in project.models:
+        picked = document["models"][model.name]["picked"]
+        candidates[model.name] = require(folder / "candidates" / model.name / picked, f"tidemill train {again}")
+    return _bundle(project, lake, folder, document, candidates, snapshot, evaluation), candidates, snapshot
 
 
 def _bundle(
