@@ -48,7 +48,7 @@ class Part:
     @property
     def ends(self) -> NDArray[np.int64]:
         """The place after each key's last event."""
-        return np.append(self.starts[1:], len(self.sorted)).astype(np.int64)
+        return np.append(self.starts, len(self.sorted))[1:].astype(np.int64)
 
     def events(self) -> Iterator[Events]:
         """Each key's events."""
@@ -189,6 +189,7 @@ class OnlineStore:
 
     def materialized(self, view: FeatureView | LiveView) -> str | None:
         """The digest that `mark` kept for the view, or None when there is none or the view must be filled again."""
+        self._backend.ensure()
         found = self._backend.get([f"{VIEWS}:{view.name}", f"{MARKS}:{view.name}"], patient=True)
         layouts = {value[TIME:HEADER] for value in found.values()}
         if len(found) < 2 or layouts != {layout_of(view)}:
