@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
+from jobs.errors import ServiceError, SettingError
 from jobs.result import Result
 from jobs.services import java, places, processes, supervisor
 from jobs.services.ports import offsets, port
@@ -161,6 +162,19 @@ def _credentials(settings: Settings) -> Iterator[Check]:
     )
 
 
+def _online_store(settings: Settings) -> Iterator[Check]:
+    from jobs.features.online.backend import open_backend
+
+    try:
+        backend = open_backend(settings.online_store_url, "doctor")
+        backend.get(["anything"], patient=False)
+        yield Check(name="online store", ok=True, found=f"{backend.label.removesuffix('doctor.sqlite')} answers")
+    except SettingError as error:
+        yield Check(name="online store", ok=False, found="no such kind", fix=str(error))
+    except ServiceError as error:
+        yield Check(name="online store", ok=False, found=str(error), fix="start it, or set TIDEMILL_ONLINE_STORE_URL")
+
+
 def _services(settings: Settings) -> Iterator[Check]:
     states = supervisor.states(settings)
     if states is None:
@@ -189,5 +203,5 @@ def _normal(name: str) -> str:
 
 
 _GROUPS: tuple[Callable[[Settings], Iterator[Check]], ...] = (
-    _python, _uv, _environments, _java, _room, _ports, _credentials, _services,
+    _python, _uv, _environments, _java, _room, _ports, _credentials, _online_store, _services,
 )  # fmt: skip

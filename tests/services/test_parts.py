@@ -185,6 +185,27 @@ def test_the_doctor_says_when_others_may_read_the_credentials(
     assert "others may read them" in result.line
 
 
+@pytest.mark.parametrize(
+    ("url", "found", "fix"),
+    [
+        ("sqlite:///{home}/online", "/online/ answers", ""),
+        ("redis://:secret@127.0.0.1:1/0", "Redis at 127.0.0.1:1, does not answer", "TIDEMILL_ONLINE_STORE_URL"),
+        ("mysql://me:secret@127.0.0.1/x", "no such kind", "it must be sqlite:///FOLDER, redis://"),
+    ],
+)
+def test_the_doctor_asks_the_online_store(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, url: str, found: str, fix: str
+) -> None:
+    settings = settings.model_copy(update={"online_store_url": url.format(home=settings.home)})
+    monkeypatch.setattr(Settings, "load", classmethod(lambda _: settings))
+    result = doctor.examine()
+    report = {check["name"]: check for check in result.facts["checks"]}["online store"]
+    assert found in report["found"]
+    assert fix in report["fix"]
+    assert report["ok"] == (not fix)
+    assert "secret" not in result.line
+
+
 def test_every_hook_of_a_project_is_found_and_one_that_is_absent_is_said_to_be() -> None:
     for project in PROJECTS.values():
         found = describe.hooks(project)
