@@ -39,11 +39,13 @@ def _serve(project: str, port: int) -> None:
     from _bentoml_sdk import Service  # type: ignore[import-untyped]
     from bentoml._internal.log import configure_server_logging
 
+    from bentos.http import Doors
+
     configure_server_logging()
     module = importlib.import_module(f"bentos.{project}.service")
     service = next(value for value in vars(module).values() if isinstance(value, Service))
     uvicorn.run(
-        service.to_asgi(is_main=False),
+        Doors(service.to_asgi(is_main=False), module.application),
         host="127.0.0.1",
         port=port,
         loop="uvloop",
@@ -51,6 +53,7 @@ def _serve(project: str, port: int) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=8,
     )
