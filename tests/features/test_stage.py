@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
 
+from jobs import warehouse
 from jobs.batch import Batches, day_start
 from jobs.errors import DataRejected, MissingBatchError, StalePublishError
+from jobs.features import vectors
+from jobs.features.live.offline import windows
 from jobs.features.online import OnlineStore
 from jobs.lake import Lake
-from jobs.projects.fraud.spec import CUSTOMER, FRAUD, TERMINAL
+from jobs.projects.fraud.spec import CUSTOMER, CUSTOMER_PROFILE, FRAUD, TERMINAL
 from jobs.result import Result
 from jobs.settings import ROOT, Settings
+from jobs.spec import LiveView, Window
 from jobs.stages import features
 from jobs.storage import AUDIT, require
-from tests.features.clean import deliver, offline, payment, report, verdict
+from tests.features.clean import TRANSACTIONS, at, deliver, offline, payment, report, verdict
 
 FIRST = date(2026, 1, 1)
+MARTS = ("customer_profile", "spine")
 
 
 def day(number: int) -> date:
@@ -37,7 +47,7 @@ def counts(lake: Lake, number: int) -> dict[str, tuple[int, int]]:
     """By customer, the payments of the last 1 and 7 days as of a day."""
     return {
         row["customer_id"]: (row["count_1d"], row["count_7d"])
-        for row in offline(lake, "customer", day(number)).to_pylist()
+        for row in offline(lake, "customer_profile", day(number)).to_pylist()
     }
 
 
@@ -45,7 +55,7 @@ def online(settings: Settings, customer: str, number: int) -> tuple[list[int], b
     """What a customer's payment in the morning of a day sees."""
     store = OnlineStore.open(settings.online_store_url, FRAUD)
     morning = int(day_start(day(number)).timestamp() + 3600 * 9) * 1_000_000
-    values, found = store.read(CUSTOMER, [(customer,)], [morning])
+    values, found = store.read(CUSTOMER_PROFILE, [(customer,)], [morning])
     store.close()
     return values[0].tolist(), bool(found[0])
 
@@ -53,7 +63,7 @@ def online(settings: Settings, customer: str, number: int) -> tuple[list[int], b
 def digests(lake: Lake) -> dict[str, str]:
     return {
         f"{view}/{path.name}": require(path, "the test").digest
-        for view in ("customer", "terminal", "spine")
+        for view in MARTS
         for path in sorted(lake.features("fraud", view, FIRST).parent.glob("batch=*"))
     }
 
@@ -99,9 +109,9 @@ def test_days_in_any_order_end_the_same(settings: Settings, lake: Lake) -> None:
     assert (rerun.exit_code, rerun.facts["published"], rerun.facts["rows"]) == (
         0,
         0,
-        {"customer": 3, "terminal": 0, "spine": 3},
+        {"customer_profile": 3, "spine": 3},
     )
-    assert rerun.facts["materialized"] == {"customer": 0, "terminal": 0}
+    assert rerun.facts["materialized"] == {"customer_profile": 0, "customer": 0, "terminal": 0}
     assert digests(lake) == made
 
 
@@ -141,12 +151,78 @@ def test_a_label_arrives_after_its_payment(settings: Settings, lake: Lake) -> No
     rows = {row["event_id"]: row for row in offline(lake, "spine", day(1)).to_pylist()}
     assert {event: row["label"] for event, row in rows.items()} == {"stolen": True, "fine": False}
     assert rows["stolen"]["label_time"] - rows["stolen"]["event_time"] == timedelta(days=FRAUD.label.delay_days)
-    (terminal,) = offline(lake, "terminal", day(8)).to_pylist()
-    assert {name: terminal[name] for name in TERMINAL.features} == {
-        "count_1d": 2, "frauds_1d": 1, "count_7d": 2, "frauds_7d": 1, "count_30d": 2, "frauds_30d": 1
-    }  # fmt: skip
-    assert terminal["available_at"] == day_start(day(9))
-    assert terminal["batch"] == day(8)
+    risk = {"count_1d": 2, "frauds_1d": 1, "count_7d": 2, "frauds_7d": 1, "count_30d": 2, "frauds_30d": 1}
+    assert windows_at(settings, at(day(8))) == (risk, risk)
+    nothing = dict.fromkeys(risk, 0)  # a label is used from when it is certain, and not a moment before
+    assert windows_at(settings, at(day(8)) - timedelta(microseconds=1)) == (nothing, nothing)
+
+
+def windows_at(settings: Settings, moment: datetime) -> tuple[dict[str, int], dict[str, int]]:
+    """The windows of terminal t for a payment at a moment: from the lake, and from the online store."""
+    asked = pa.Table.from_pylist(
+        [payment(moment.date(), "asked", "c", "t", 100) | {"event_time": moment}], TRANSACTIONS
+    )
+    asked = asked.rename_columns(["event_id", *asked.column_names[1:]]).drop_columns(["is_fraud"])
+    files = vectors.event_files(FRAUD, Lake(settings.lake_uri), moment.date(), moment.date())
+    (row,) = windows(FRAUD.live_views, asked, files).to_pylist()
+    store = OnlineStore.open(settings.online_store_url, FRAUD)
+    payload = vectors.payload(FRAUD, asked)
+    found = store.look_up(payload, ["asked"], payload["event_time"], add=False)
+    store.close()
+    return (
+        {name: row[f"terminal__{name}"] for name in TERMINAL.features},
+        dict(zip(TERMINAL.features, found.values["terminal"][0].tolist(), strict=True)),
+    )
+
+
+@pytest.mark.parametrize("views", [{"views": ()}, {"live_views": ()}], ids=["no batch views", "no live views"])
+def test_a_project_may_have_one_kind_of_view(settings: Settings, lake: Lake, views: dict[str, tuple[()]]) -> None:
+    project = replace(FRAUD, **views)
+    deliver(lake, day(1), [payment(day(1), "e1", "c", "t", 100)])
+    result = features.run(project, settings, batches=Batches(day(1), day(1)))
+    assert result.facts["rows"] == {**{view.name: 1 for view in project.views}, "spine": 1}
+    assert result.facts["materialized"] == {view.name: 1 for view in project.every_view}
+
+
+def test_events_that_a_live_view_names_are_published_by_event_day(
+    settings: Settings, lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside the spine, under the same rules: a late event's day is made again, and its key's windows with it."""
+    models = tmp_path / "dbt-with-large"
+    shutil.copytree(warehouse.MODELS, models)
+    (models / "models" / "marts" / "fraud" / "fraud_large.sql").write_text(LARGE)
+    monkeypatch.setattr(warehouse, "MODELS", models)
+    view = LiveView(
+        name="large",
+        entity=("customer_id",),
+        windows=(Window(name="count_30d", function="count", length=timedelta(days=30)),),
+        events="large",
+    )
+    project = replace(FRAUD, live_views=(CUSTOMER, view))
+    for number in (1, 2):
+        deliver(lake, day(number), [payment(day(number), f"e{number}", "c", "t", 60_000 * number)])
+    result = features.run(project, settings, batches=Batches(day(1), day(2)))
+    assert result.facts["rows"] == {"customer_profile": 2, "spine": 2, "large": 1}
+    assert [row["event_id"] for row in offline(lake, "large", day(2)).to_pylist()] == ["e2"]
+    assert offline(lake, "large", day(1)).num_rows == 0
+
+    deliver(lake, day(1), [payment(day(1), "late", "c", "t", 200_000)], watermark=day(3))
+    deliver(lake, day(3), [])
+    assert features.run(project, settings, batches=Batches(day(3), day(3))).exit_code == 0
+    store = OnlineStore.open(settings.online_store_url, project)
+    noon = int(at(day(3)).timestamp()) * 1_000_000
+    payload = {"event_time": np.array([noon]), "customer_id": np.array(["c"]), "amount_cents": np.array([1])}
+    found = store.look_up(payload, ["asked"], [noon], add=False)
+    store.close()
+    assert found.values["large"].tolist() == [[3]]  # e2, the late one, and the one that asks
+
+
+LARGE = """
+select p.event_id, p.event_time, p.customer_id, p.amount_cents, p.event_day as batch
+from {{ ref('fraud_payments') }} as p
+inner join {{ source('fraud', 'batches') }} as b on p.event_day = b.batch
+where b.mart = 'large' and p.amount_cents >= 100000
+"""
 
 
 @pytest.mark.fault("F10")
@@ -161,7 +237,7 @@ def test_older_events_do_not_replace_features_of_newer_ones(settings: Settings, 
 
     make(settings, 1, force=True)
     assert counts(lake, 1) == {"c": (1, 1)}
-    (line,) = (lake.features("fraud", "customer", day(1)) / AUDIT).read_text().splitlines()
+    (line,) = (lake.features("fraud", "customer_profile", day(1)) / AUDIT).read_text().splitlines()
     assert json.loads(line)["watermarks"] == [str(day(3)), str(day(2))]
 
 
@@ -191,8 +267,8 @@ def test_two_runs_at_once_publish_once(settings: Settings, lake: Lake) -> None:
     ]
     answers = [run.communicate(timeout=120) for run in runs]
     assert [run.returncode for run in runs] == [0, 0], answers
-    assert all(json.loads(out)["rows"] == {"customer": 2, "terminal": 0, "spine": 2} for out, _ in answers)
-    for view in ("customer", "terminal", "spine"):
+    assert all(json.loads(out)["rows"] == {"customer_profile": 2, "spine": 2} for out, _ in answers)
+    for view in MARTS:
         for number in (1, 2):
             partition = lake.features("fraud", view, day(number))
             assert require(partition, "the test").epoch == 1
