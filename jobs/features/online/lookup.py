@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -38,14 +39,14 @@ class LookedUp:
     provenance: list[dict[str, dict[str, Any]]]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Rows:
     """A request in lists: ids and times by row, the names of its stored values and its live columns by view and row."""
 
     ids: Sequence[str]
     at: Sequence[int]
     names: dict[str, list[str]]
-    columns: dict[str, list[list[int]]]
+    columns: dict[str, list[tuple[int, ...]]]
 
     def states(self, views: Sequence[LiveView]) -> dict[str, tuple[LiveView, list[int]]]:
         """The rows of each live state, in the order of time and id."""
@@ -70,6 +71,8 @@ class Lookup:
         self._schemas = {view.name: view.schema for view in project.every_view}
         self._views = {f"{VIEWS}:{view.name}": view.name for view in project.every_view}
         self._entities = {column for view in project.every_view for column in view.entity}
+        self._needs = {view.name: view.columns for view in project.live_views}
+        self._integers = {view.name: Struct(f"<{len(view.features)}q") for view in project.views}
         self._ttl = {view.name: view.ttl // timedelta(microseconds=1) for view in project.views}
 
     def look_up(self, payload: Payload, ids: Sequence[str], at: Sequence[int], add: bool, now_us: int) -> LookedUp:
@@ -99,7 +102,7 @@ class Lookup:
                 window.append(reading.values)
                 some.append(reading.events > 0)
                 read_from[live.name] = {"schema": schema, "events": reading.events, "checksum": reading.checksum}
-            values[live.name] = np.array(window, dtype=np.int64).reshape(-1, len(live.windows))
+            values[live.name] = _matrix(window, len(live.windows))
             found[live.name] = np.array(some, dtype=np.bool_)
         return LookedUp(values, found, provenance)
 
@@ -114,8 +117,17 @@ class Lookup:
             view.name: [name_of(view.name, key) for key in zip(*(entities[one] for one in view.entity), strict=True)]
             for view in self._every
         }
-        columns = {view.name: values_of(view, payload, len(at)).tolist() for view in self._live}
-        return _Rows(ids, at, names, columns)
+        return _Rows(ids, at, names, {view.name: self._columns(view, payload, len(at)) for view in self._live})
+
+    def _columns(self, view: LiveView, payload: Payload, rows: int) -> list[tuple[int, ...]]:
+        """As `values_of`, several times as fast where all columns are integers or missing."""
+        columns = []
+        for name in self._needs[view.name]:
+            column = payload.get(name)
+            if column is not None and column.dtype.kind != "i":
+                return [tuple(row) for row in values_of(view, payload, rows).tolist()]
+            columns.append([0] * rows if column is None else column.tolist())
+        return list(zip(*columns, strict=True)) if columns else [()] * rows
 
     def _check(self, stored: Mapping[str, bytes]) -> None:
         for name, view in self._views.items():
@@ -131,9 +143,9 @@ class Lookup:
     def _read(
         self, view: FeatureView, rows: _Rows, stored: Mapping[str, bytes], provenance: list[dict[str, dict[str, Any]]]
     ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        values = np.zeros((len(rows.at), len(view.features)), dtype=np.int64)
-        found = np.zeros(len(rows.at), dtype=np.bool_)
         layout, schema, ttl = self._layouts[view.name], self._schemas[view.name], self._ttl[view.name]
+        integers = self._integers[view.name]
+        zeros, values, found = (0,) * len(view.features), [], []
         for row, (name, at) in enumerate(zip(rows.names[view.name], rows.at, strict=True)):
             value, visible_from = stored.get(name), None
             if value is not None:
@@ -141,9 +153,11 @@ class Lookup:
                     raise refusal(name, value[TIME:HEADER], layout)
                 available_at = time_of(value)
                 if available_at <= at < available_at + ttl:
-                    values[row], found[row], visible_from = np.frombuffer(value, "<i8", -1, HEADER), True, available_at
+                    visible_from = available_at
+            values.append(zeros if visible_from is None else integers.unpack_from(stored[name], HEADER))
+            found.append(visible_from is not None)
             provenance[row][view.name] = {"schema": schema, "available_at": visible_from}
-        return values, found
+        return _matrix(values, len(zeros)), np.array(found, dtype=np.bool_)
 
     def _score(
         self,
@@ -219,6 +233,10 @@ class Lookup:
         for name, (view, mine) in states.items():
             for row in mine:
                 self.unsaved.keep(view, name, (rows.at[row], rows.ids[row]), rows.columns[view.name][row])
+
+
+def _matrix(rows: list[tuple[int, ...]], columns: int) -> NDArray[np.int64]:
+    return np.array(rows, dtype=np.int64) if rows else np.zeros((0, columns), dtype=np.int64)
 
 
 def refusal(what: str, layout: bytes, own: bytes) -> SpecError:
