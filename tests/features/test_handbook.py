@@ -18,7 +18,7 @@ from jobs.features import vectors
 from jobs.features.online import OnlineStore
 from jobs.lake import Lake
 from jobs.projects import hook
-from jobs.projects.fraud.spec import FRAUD, INPUTS
+from jobs.projects.fraud.spec import CUSTOMER_PROFILE, FRAUD, INPUTS
 from jobs.settings import Settings
 from jobs.stages import features, snapshot
 from jobs.storage import require
@@ -62,28 +62,17 @@ def payments(handbook_raw: Path) -> pd.DataFrame:
 
 @pytest.mark.parametrize("batch", [FIRST, date(2018, 4, 12), LAST], ids=str)
 def test_windows_agree_with_pandas(made: Settings, payments: pd.DataFrame, batch: date) -> None:
-    lake = Lake(made.lake_uri)
-    for view, key, delay, column, sums in (
-        ("customer", "CUSTOMER_ID", 0, "cents", "amount_cents"),
-        ("terminal", "TERMINAL_ID", 7, "TX_FRAUD", "frauds"),
-    ):
-        end = batch - timedelta(days=delay)
-        expected = pd.DataFrame()
-        for days in (30, 7, 1):
-            window = payments[(payments.day > end - timedelta(days=days)) & (payments.day <= end)]
-            grouped = window.groupby(window[key].astype(str))[column].agg(["count", "sum"])
-            expected[[f"count_{days}d", f"{sums}_{days}d"]] = grouped
-        got = offline(lake, view, batch).to_pandas().set_index(f"{view}_id")
-        assert (got.index == sorted(got.index)).all()
-        expected = expected.fillna(0).astype("int64").sort_index()
-        assert delay or len(expected) > 500
-        if expected.empty:
-            assert got.empty
-            continue
-        assert sorted(expected.columns) == sorted(FRAUD.view(view).features)
-        got = got[list(expected.columns)]
-        got.index.name = expected.index.name = "key"
-        pd.testing.assert_frame_equal(got, expected)
+    window = pd.DataFrame()
+    for days in (30, 7, 1):
+        held = payments[(payments.day > batch - timedelta(days=days)) & (payments.day <= batch)]
+        window[[f"count_{days}d", f"amount_cents_{days}d"]] = held.groupby(held.CUSTOMER_ID.astype(str)).cents.agg(
+            ["count", "sum"]
+        )
+    expected = window.fillna(0).astype("int64").sort_index()[list(CUSTOMER_PROFILE.features)]
+    assert len(expected) > 500
+    got = offline(Lake(made.lake_uri), "customer_profile", batch).to_pandas().set_index("customer_id")
+    got.index.name = expected.index.name = "key"
+    pd.testing.assert_frame_equal(got[list(expected.columns)], expected)
 
 
 def test_the_spine_has_every_payment_and_its_delivered_label(made: Settings, payments: pd.DataFrame) -> None:
@@ -96,54 +85,67 @@ def test_the_spine_has_every_payment_and_its_delivered_label(made: Settings, pay
 
 
 def test_the_online_store_gives_the_vectors_of_the_offline_join(made: Settings, handbook_raw: Path) -> None:
-    """Payments of the day after the last batch, which the online store holds the values of."""
-    events = sample(handbook_raw, LAST + timedelta(days=1)).drop_columns(["transaction_id", "is_fraud"])
+    """Payments of the day after the last batch, a hundred to a request, in the order they happen."""
+    events = sample(handbook_raw, LAST + timedelta(days=1)).drop_columns(["is_fraud"])
+    events = events.rename_columns(["event_id", *events.column_names[1:]])
     joined, found = vectors.offline(FRAUD, Lake(made.lake_uri), events)
-    assert 0 < found["customer"].mean() <= 1
-    assert 0 < found["terminal"].mean() < 1  # some terminals had no payment in their window
+    assert found["customer"].all()  # by the payment itself
+    assert 0 < found["terminal"].mean() < 1  # some terminals had no payment in their windows
+    assert 0 < found["customer_profile"].mean() <= 1
 
     store = OnlineStore.open(made.online_store_url, FRAUD)
-    payload = vectors.payload(FRAUD, events)
-    reads = {
-        view.name: store.read(
-            view, list(zip(*(payload[key] for key in view.entity), strict=True)), payload["event_time"]
-        )
-        for view in FRAUD.views
-    }
-    stored = vectors.online(
-        FRAUD, {n: values for n, (values, _) in reads.items()}, {n: f for n, (_, f) in reads.items()}
-    )
-    served = hook(FRAUD, "features").request(payload, stored)
-    assert served.tobytes() == joined.tobytes()
-    for name, (_, seen) in reads.items():
-        assert (seen == found[name]).all()
+    ids, served = events.column("event_id").to_pylist(), []
+    for start in range(0, len(events), 100):
+        payload = vectors.payload(FRAUD, events.slice(start, 100))
+        looked_up = store.look_up(payload, ids[start : start + 100], payload["event_time"])
+        stored = vectors.online(FRAUD, looked_up.values, looked_up.found)
+        served.append(hook(FRAUD, "features").request(payload, stored))
+        for name, seen in looked_up.found.items():
+            assert (seen == found[name][start : start + 100]).all()
     store.close()
+    assert np.concatenate(served).tobytes() == joined.tobytes()
 
 
 def test_a_snapshot_is_a_training_frame_that_only_knows_the_past(made: Settings, payments: pd.DataFrame) -> None:
     lake = Lake(made.lake_uri)
     facts = snapshot.run(FRAUD, made, run="one", as_of=None, negative_control=False).facts
     assert facts["as_of"] == str(LAST)
-    assert facts["batches"] == {
-        "train": ["2018-04-01", "2018-04-17"],
-        "validation": ["2018-04-18", "2018-04-24"],
-        "test": ["2018-05-02", "2018-05-08"],
-    }
+    assert facts["batches"] == {"train": ["2018-04-18", "2018-04-24"], "test": ["2018-05-02", "2018-05-08"]}
     published = require(lake.run("fraud", "one") / "snapshot", "the test")
     frame = pq.read_table(published.folder / "frame.parquet").to_pandas()
     assert json.loads((published.folder / "snapshot.json").read_text())["rows"] == facts["rows"]
-    assert frame.part.value_counts().to_dict() == facts["rows"]
-    assert frame.groupby("part").label.sum().to_dict() == facts["positives"]
+    train = frame[(frame.event_time >= "2018-04-18T00:00Z") & (frame.event_time < "2018-04-25T00:00Z")]
+    assert (len(train), train.label.sum()) == (facts["rows"]["train"], facts["positives"]["train"])
     assert list(frame.columns)[-len(INPUTS) :] == list(INPUTS)
     assert (frame[list(INPUTS)].dtypes == "float64").all()
     assert frame.event_id.is_unique
+    assert frame.event_time.max() < pd.Timestamp("2018-05-09", tz="UTC")
 
-    row = frame[frame.customer_id == frame[frame.part == "test"].customer_id.iloc[0]].iloc[-1]
-    yesterday = row.event_time.date() - timedelta(days=1)
-    past = payments[payments.CUSTOMER_ID.eq(int(row.customer_id)) & (payments.day <= yesterday)]
-    week = past[past.day > yesterday - timedelta(days=7)]
-    assert row.customer_count_7d == len(week)
+    row = frame[frame.customer_id == frame.customer_id.iloc[-1]].iloc[-1]
+    now = row.event_time.tz_localize(None)
+    week = within(payments[int(row.customer_id) == payments.CUSTOMER_ID], now, 7)
+    assert row.customer_count_7d == len(week) > 1
     assert row.customer_mean_amount_7d == pytest.approx(week.TX_AMOUNT.mean())
+    for _, one in frame[frame.terminal_risk_30d > 0].tail(20).iterrows():
+        known = one.event_time.tz_localize(None) - timedelta(days=7)
+        month = within(payments[int(one.terminal_id) == payments.TERMINAL_ID], known, 30)
+        assert one.terminal_risk_30d == pytest.approx(month.TX_FRAUD.mean())
+
+
+def within(payments: pd.DataFrame, end: pd.Timestamp, days: int) -> pd.DataFrame:
+    """Those in the days up to and including a moment."""
+    return payments[(end - timedelta(days=days) < payments.TX_DATETIME) & (end >= payments.TX_DATETIME)]
+
+
+def test_the_days_that_windows_reach_are_inputs_of_a_snapshot(made: Settings) -> None:
+    """So that a training on labels that were corrected since is told apart: terminals look 37 days back."""
+    lake = Lake(made.lake_uri)
+    snapshot.run(FRAUD, made, run="reach", as_of=str(LAST), negative_control=False)
+    inputs = require(lake.run("fraud", "reach") / "snapshot", "the test").manifest.inputs
+    days = {name.removeprefix("spine/") for name in inputs if name.startswith("spine/")}
+    assert min(days) == str(FIRST)
+    assert max(days) == "2018-05-08"
+    assert len(days) == (date(2018, 5, 8) - FIRST).days + 1
 
 
 def test_a_snapshot_is_made_once_and_the_same_for_the_same_inputs(made: Settings) -> None:
@@ -162,7 +164,7 @@ def test_a_snapshot_is_made_once_and_the_same_for_the_same_inputs(made: Settings
         snapshot.run(FRAUD, made, run="c", as_of=None, negative_control=False)
 
     plain, shuffled = (pq.read_table(runs[name].folder / "frame.parquet").to_pandas() for name in ("a", "c"))
-    learned = plain.part != "test"
+    learned = plain.event_time < pd.Timestamp("2018-05-02", tz="UTC")  # when the final test begins
     assert (plain.label[~learned] == shuffled.label[~learned]).all()
     assert plain.label[learned].sum() == shuffled.label[learned].sum()
     assert (plain.label[learned] & shuffled.label[learned]).sum() < plain.label[learned].sum() / 2
