@@ -22,7 +22,7 @@ def test_a_file_of_raw_payments_is_scored_and_a_bad_row_is_named(finished, tmp_p
         result = predict.run(finished.project, finished.settings, file=file, release=release, out=out)
         assert (result.facts["rows"], result.facts["refused"]) == (2, 1)
         assert result.facts["refusals"][0]["column"] == "amount_cents"
-        assert result.facts["unknown"] == {"customer": 2, "terminal": 2}
+        assert result.facts["unknown"] == {"customer_profile": 2, "customer": 0, "terminal": 2}
     rows = pq.read_table(tmp_path / "scores.parquet").to_pylist()
     assert {row["event_id"]: row["decision"] for row in rows}["t2"] == "decline"
     assert all(0 <= row["probability"] <= 1 and row["release"] == release for row in rows)
