@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -147,9 +147,14 @@ def _live_view(view: Any) -> dict[str, Any]:
 
 def _window(window: Any) -> str:
     of = f"({window.column})" if window.column else ""
-    ends = f" ending {window.delay} before" if window.delay else ""
-    hop = f", hop {window.hop}" if window.hop else ""
-    return f"{window.function}{of} over {window.length}{ends}{hop}"
+    ends = f" ending {_duration(window.delay)} before" if window.delay else ""
+    hop = f", in steps of {_duration(window.hop)}" if window.hop else ""
+    return f"{window.function}{of} over {_duration(window.length)}{ends}{hop}"
+
+
+def _duration(length: timedelta) -> str:
+    """`7 days`, `1 day 2:00:00`, `0:10:00`."""
+    return str(length).replace(", 0:00:00", "").replace(",", "")
 
 
 def _model(model: Any) -> dict[str, Any]:
