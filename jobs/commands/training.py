@@ -61,8 +61,8 @@ def backtest(
     folds: Annotated[int, typer.Option(help="How many, each one test window after the one before.")] = 4,
     learner: Annotated[str | None, typer.Option(help="By default the best of each fold's validation.")] = None,
     select: Annotated[
-        str, typer.Option(help="Tune for `each` fold on the folds before it, or `once`, before the first.")
-    ] = "each",
+        str, typer.Option(help="Tune `once`, on the folds before the first, or for `each` fold on those before it.")
+    ] = "once",
     model: Annotated[str | None, typer.Option(help="By default the project's last.")] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -39,7 +39,7 @@ def run(
     first: str,
     folds: int,
     learner: str | None = None,
-    select: str = "each",
+    select: str = "once",
     model: str | None = None,
 ) -> Result:
     """The folds whose final trainings begin on a day and every `test_days` after it; repeated, it is a no-op.

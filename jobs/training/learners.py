@@ -22,6 +22,8 @@ Array = NDArray[Any]
 LOOKS = 15
 """How often a growing model is looked at: at most so many times `STEP` trees."""
 STEP = 20
+BINS = 1_024
+"""Of each input's values: with fewer, the last of a heavy-tailed amount is too wide to cut where it matters."""
 THREADS = 1
 """More would be slower on a busy small machine, and their number decides the result."""
 
@@ -89,7 +91,7 @@ class XGBoost:
             "objective": "binary:logistic",
             "tree_method": "hist",
             "device": "cpu",
-            "max_bin": 256,
+            "max_bin": BINS,
             "base_score": round(float(np.average(examples.y, weights=examples.weight)), 9),
             "seed": seed,
             "nthread": THREADS,
@@ -99,7 +101,7 @@ class XGBoost:
     def _rows(self, examples: Examples) -> Any:
         import xgboost
 
-        return xgboost.QuantileDMatrix(examples.x, examples.y, weight=examples.weight, max_bin=256, nthread=THREADS)
+        return xgboost.QuantileDMatrix(examples.x, examples.y, weight=examples.weight, max_bin=BINS, nthread=THREADS)
 
     def grow(self, params: Params, examples: Examples, watched: Array, seed: int) -> Iterator[tuple[int, Array]]:
         import xgboost
@@ -155,7 +157,7 @@ class LightGBM:
             **(bound if any(examples.increasing) else {}),
             "objective": "binary",
             "bagging_freq": 1,
-            "max_bin": 255,
+            "max_bin": BINS - 1,
             "feature_pre_filter": False,
             "deterministic": True,
             "force_row_wise": True,

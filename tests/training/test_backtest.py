@@ -37,7 +37,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def done(settings: Settings):
-    return backtest.run(PROJECT, settings, first=str(FIRST), folds=2)
+    return backtest.run(PROJECT, settings, first=str(FIRST), folds=2, select="each")
 
 
 def test_the_folds_are_prequential_and_the_mean_has_the_three_metrics(done):
@@ -70,13 +70,13 @@ def test_the_page_needs_nothing_from_elsewhere_and_the_line_names_it(done):
 
 
 def test_a_repeated_backtest_is_a_no_op_until_something_it_read_changes(done, settings):
-    again = backtest.run(PROJECT, settings, first=str(FIRST), folds=2)
+    again = backtest.run(PROJECT, settings, first=str(FIRST), folds=2, select="each")
     assert done.facts["made"]
     assert again.facts == {**done.facts, "made": False}
 
 
 def test_selecting_once_keeps_the_first_choice(settings):
-    facts = backtest.run(PROJECT, settings, first=str(FIRST), folds=2, learner="lightgbm", select="once").facts
+    facts = backtest.run(PROJECT, settings, first=str(FIRST), folds=2, learner="lightgbm").facts
     first, second = facts["folds"]
     assert (first["learner"], second["learner"]) == ("lightgbm", "lightgbm")
     assert first["params"] == second["params"]
