@@ -141,14 +141,12 @@ def _logged(
     with duckdb.connect(":memory:") as connection:
         connection.execute("set timezone = 'UTC'")
         connection.register("test", pa.table({"event_id": pa.array(test.event_id, pa.string())}))
-        found = connection.execute(
-            """
+        query = """
             select event_id, arg_max(score, (served_at, request_id)) as score
             from read_parquet(?, hive_partitioning = false) semi join test using (event_id)
             where release = ? and not degraded group by event_id
-            """,
-            [files, champion.release],
-        ).to_arrow_table()
+        """
+        found = connection.sql(query, params=[files, champion.release]).to_arrow_table()
     scores = dict(zip(found.column("event_id").to_pylist(), found.column("score").to_pylist(), strict=True))
     rows = np.array([name in scores for name in test.event_id], dtype=np.bool_)
     return rows, np.array([scores[name] for name in test.event_id[rows]], dtype=np.float64)
