@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -14,12 +16,14 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from jobs.errors import DataRejected
+from jobs.features.live import offline
 from jobs.features.live.offline import windows
 from jobs.features.live.sql import query
 from jobs.settings import Settings
 from jobs.spark import session
 from jobs.spec import LiveView
-from tests.features.live.streams import HOUR, START, Row, naive, streams
+from tests.features.live.streams import HOUR, START, Row, naive, streams, view_of
 from tests.features.live.views import OF_EACH_KIND, every_view
 
 if TYPE_CHECKING:
@@ -119,3 +123,61 @@ def test_spark_answers_as_duckdb_does(spark: SparkSession, tmp_path: Path) -> No
     answered = windows([view], table(asked, labels=False), {view: [str(path)]}, provenance=True)
     got = [(*row[1:-3], row[-1], *row[-3:-1]) for row in rows]
     assert got == answers(view, answered) == expected(view, lake, asked)
+
+
+DAILY = timedelta(days=1)
+SPENDING = view_of((DAILY, timedelta(0), None), functions=["count", "sum"])
+
+
+def test_an_event_without_a_key_has_no_windows() -> None:
+    rows = [Row(START + place, f"e{place}", 1, 0, "") for place in range(3)]
+    asked = table(
+        [replace(row, key=key) for row, key in zip(rows, (("a", None), ("a", "b"), (None, None)), strict=True)],
+        labels=False,
+    )
+    answered = windows([keyed(SPENDING)], asked, {}, provenance=True)
+    assert answers(SPENDING, answered) == [
+        (0, 0, False, 0, 0),
+        (1, 1, True, 1, (START + 1) & 0x7FFFFFFF),
+        (0, 0, False, 0, 0),
+    ]
+
+
+def test_an_event_asked_twice_counts_once_and_the_lakes_row_wins(tmp_path: Path) -> None:
+    lake = [Row(START, "known", 10, 0, ""), Row(START, "other", 1, 0, "")]
+    pq.write_table(table([replace(row, key=("a", "x")) for row in lake], labels=True), tmp_path / "day.parquet")
+    asked = [Row(START + 1, "new", 100, 0, ""), Row(START, "known", 999, 0, ""), Row(START + 1, "new", 100, 0, "")]
+    answered = windows(
+        [keyed(SPENDING)],
+        table([replace(row, key=("a", "x")) for row in asked], labels=False),
+        {keyed(SPENDING): [str(tmp_path / "day.parquet")]},
+    )
+    assert answered.column("spending__count_0").to_pylist() == [3, 1, 3]
+    assert answered.column("spending__sum_0").to_pylist() == [111, 10, 111]
+    assert answered.column_names[-3:] == ["spending__count_0", "spending__sum_0", "spending__found"]
+
+
+def test_nothing_asked_is_nothing_answered() -> None:
+    answered = windows([keyed(SPENDING)], table([], labels=False), {})
+    assert answered.num_rows == 0
+    assert answered.schema.field("spending__sum_0").type == pa.int64()
+    assert answered.schema.field("spending__found").type == pa.bool_()
+
+
+def test_the_keys_may_be_done_in_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they are when there are more events than fit in memory; the rows keep their order."""
+    rows = [Row(START + place * HOUR, f"e{place}", place, 0, "", (f"k{place % 37}", "x")) for place in range(1_000)]
+    pq.write_table(table(rows, labels=True), tmp_path / "day.parquet")
+    files = {keyed(SPENDING): [str(tmp_path / "day.parquet")]}
+    asked = table(rows[::-1], labels=False)
+    whole = windows([keyed(SPENDING)], asked, files, provenance=True)
+    monkeypatch.setattr(offline, "SLICE_ROWS", 300)
+    assert windows([keyed(SPENDING)], asked, files, provenance=True) == whole
+    assert answers(SPENDING, whole) == expected(SPENDING, rows, rows[::-1])
+
+
+def test_a_mart_that_holds_an_event_twice_is_refused(tmp_path: Path) -> None:
+    row = Row(START, "twice", 1, 0, "", ("a", "x"))
+    pq.write_table(table([row, row], labels=True), tmp_path / "day.parquet")
+    with pytest.raises(DataRejected, match=r"spine has an event twice: 1 events asked.*tidemill features"):
+        windows([keyed(SPENDING)], table([row], labels=False), {keyed(SPENDING): [str(tmp_path / "day.parquet")]})

@@ -31,7 +31,7 @@ VIEWS = {
 
 
 @pytest.mark.parametrize("view", VIEWS.values(), ids=list(VIEWS))
-@examples(max_examples=40, deadline=None)
+@examples(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**32), rows=st.data())
 def test_any_stream_has_the_declared_windows(view: LiveView, seed: int, rows: Any) -> None:
     of_keys, random = keyed(view), Random(seed)
