@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,19 @@ def data(lake: Lake, project: Project, batches: Batches) -> dict[str, Any]:
             if rows := current(lake.features(project.name, view.name, day)):
                 facts["feature_rows"] += rows.manifest.rows
     return facts
+
+
+def replay(lake: Lake, project: Project, batches: Batches) -> dict[str, Any]:
+    """How many vectors served on the batches were recomputed, how many came out identical, and why others did not."""
+    causes: Counter[str] = Counter()
+    facts: dict[str, Any] = {"vectors": 0, "identical": 0}
+    for day in batches:
+        result = document(lake.monitoring(project.name, "replay", day), "result.json")
+        facts["vectors"] += result.get("vectors", 0)
+        facts["identical"] += result.get("identical", 0)
+        causes.update(result.get("causes", {}))
+    share = facts["identical"] / facts["vectors"] if facts["vectors"] else None
+    return facts | {"share": share, "causes": dict(causes)}
 
 
 def document(partition: Path, name: str) -> dict[str, Any]:

@@ -57,11 +57,17 @@ def _rollout(facts: Facts) -> tuple[Any, str]:
 def _traffic(facts: Facts) -> tuple[Any, str]:
     requests = sum(day["requests"] for day in facts["clients"].values())
     failed = sum(day["failed"] for day in facts["clients"].values())
-    return requests, f"{failed} failed requests; drift: {facts['drift'].get('verdict')}"
+    return requests, f"{failed} failed requests; drift: {facts['drift'].get('verdict')}; {_replay(facts)}"
 
 
 def _drift(facts: Facts) -> tuple[Any, str]:
-    return facts["clients"]["requests"], f"drift: {facts['drift'].get('verdict')}"
+    return facts["clients"]["requests"], f"drift: {facts['drift'].get('verdict')}; {_replay(facts)}"
+
+
+def _replay(facts: Facts) -> str:
+    replay = facts["replay"]
+    share = "nothing" if replay["share"] is None else f"{int(replay['share'] * 10_000) / 100} %"
+    return f"replay: {share} of {replay['vectors']} vectors identical"
 
 
 _OUTCOMES: dict[str, Callable[[Facts], tuple[Any, str]]] = {

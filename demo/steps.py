@@ -16,6 +16,8 @@ from jobs.errors import ServiceError
 from jobs.settings import Settings
 from jobs.storage import current
 
+IDENTICAL = 0.999
+"""The share of served vectors that a replay has to find identical."""
 SIXTY_DAYS = Batches(HISTORY.first, CALM.last)
 
 
@@ -124,7 +126,10 @@ def traffic(context: Context) -> dict[str, Any]:
     context.succeed("data", "demo__calm", {"batch": str(CALM)})
     watched = Batches(SERVED.first, CALM.last)
     context.succeed("monitoring", f"demo__{CALM.last}", {"batch": str(watched)})
-    return {"clients": clients} | _monitoring(context, CALM.last)
+    found = _monitoring(context, CALM.last) | {"replay": facts.replay(context.lake, context.project, SERVED)}
+    if not found["replay"]["share"] or found["replay"]["share"] < IDENTICAL:
+        raise DemoFailed(f"served vectors are not what the lake says they were: {found['replay']}")
+    return {"clients": clients} | found
 
 
 def _monitoring(context: Context, day: date) -> dict[str, Any]:
@@ -150,6 +155,7 @@ def drift(context: Context) -> dict[str, Any]:
     found = _monitoring(context, SHIFTED.last)
     if found["drift"].get("verdict") != "drift":
         raise DemoFailed(f"the shift was not seen: {found['drift'].get('verdict')}")
+    found["replay"] = facts.replay(context.lake, context.project, Batches(SHIFTED.last, SHIFTED.last))
     return {"simulated": delivered, "clients": clients, "tasks": run.tasks} | found
 
 
