@@ -293,6 +293,21 @@ def test_a_locked_store_still_answers_and_keeps_what_it_cannot_store(tmp_path: P
     assert ask(OnlineStore.open(url, project), Payment("h", T + 2)).values["pair"].tolist() == [[3, 300, 100]]
 
 
+def test_what_another_process_stored_meanwhile_no_longer_waits(tmp_path: Path, project: Project) -> None:
+    """The client was answered by the one process, asked the other again, and that one could store it."""
+    stores = [OnlineStore.open(f"sqlite:///{tmp_path}", project) for _ in range(2)]
+    filled(stores[0], project)
+    with sqlite3.connect(tmp_path / f"{project.name}.sqlite", isolation_level=None) as other:
+        other.execute("begin immediate")
+        ask(stores[0], Payment("e", T))
+        other.execute("rollback")
+    assert stores[0].unsaved == (2, 0)
+    ask(stores[1], Payment("e", T))
+    ask(stores[0], Payment("f", T, "somebody", "else"))
+    assert stores[0].unsaved == (0, 0)
+    assert ask(stores[0], Payment("g", T + 1)).values["pair"].tolist() == [[2, 200, 100]]
+
+
 def test_what_waits_in_memory_is_bounded_and_what_is_dropped_is_counted(
     tmp_path: Path, project: Project, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.errors import ServiceError, SpecError
+from jobs.errors import ServiceError, SpecError, TidemillError
 from jobs.features.live.state import AHEAD, Events, Reading, add, score, values_of
 from jobs.features.online.backend import Backend, Change
 from jobs.features.online.packing import FILLING, HEADER, MARK, TIME, VIEWS, layout_of, name_of, pack_state, time_of
@@ -169,31 +169,32 @@ class Lookup:
     ) -> dict[str, dict[int, Reading]]:
         """The windows by view and row; what was scored is saved, or kept in memory until it can be."""
         readings: dict[str, dict[int, Reading]] = {view.name: {} for view in self._live}
-        left, attempt = states, 0
-        while True:
-            waiting = self.unsaved.of(left)
-            changes = [
-                change
-                for name, (view, mine) in left.items()
-                if (change := self._advance(name, view, mine, rows, stored, waiting, now_us, readings[view.name]))
-            ]
-            if not save or not changes:
-                return readings
-            try:
-                done = self._backend.swap(changes, patient=False)
-                for (name, _, _), saved in zip(changes, done, strict=True):
-                    if saved and name in waiting:
+        left = states
+        try:
+            for attempt in range(_ROUNDS):
+                if attempt:
+                    stored = self._backend.get(list(left), patient=False)
+                waiting = self.unsaved.of(left)
+                changes = []
+                for name, (view, mine) in left.items():
+                    change = self._advance(name, view, mine, rows, stored, waiting, now_us, readings[view.name])
+                    if change is not None:
+                        changes.append(change)
+                    elif name in waiting:
                         self.unsaved.saved(name, waiting[name])
-                left = {name: states[name] for (name, _, _), saved in zip(changes, done, strict=True) if not saved}
-                attempt += 1
+                left = {change.name: states[change.name] for change in changes}
+                if not save or not changes:
+                    return readings
+                for change, saved in zip(changes, self._backend.swap(changes, patient=False), strict=True):
+                    if saved:
+                        del left[change.name]
+                        if change.name in waiting:
+                            self.unsaved.saved(change.name, waiting[change.name])
                 if not left:
                     return readings
-                if attempt == _ROUNDS:
-                    break
-                stored = self._backend.get(list(left), patient=False)
-            except ServiceError:
-                left = {name: states[name] for name, _, _ in changes}
-                break
+        except TidemillError:
+            if any(len(mine) < len(rows.at) for mine in readings.values()):
+                raise  # before there was an answer
         self._keep(rows, left)
         return readings
 
@@ -214,6 +215,8 @@ class Lookup:
         newest = -AHEAD
         if value is not None:
             if value[TIME:HEADER] != layout:
+                if not mine:
+                    return None
                 raise refusal(name, value[TIME:HEADER], layout)
             before, newest, state = value[:MARK], time_of(value), value[MARK:]
         known = state
