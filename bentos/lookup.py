@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bentos import metrics
 from jobs.errors import TidemillError
 from jobs.features.online import LookedUp, OnlineStore
 from jobs.settings import Settings
@@ -30,6 +31,8 @@ class Lookup:
         self._views, self._source = project.every_view, project.sources[0]
         self._store = OnlineStore.open(settings.online_store_url, project)
         self._rests_until = 0.0
+        metrics.UNSAVED.set_function(lambda: self._store.unsaved[0])
+        metrics.LOST.set_function(lambda: self._store.unsaved[1])
 
     def look_up(self, payload: Payload, *, add: bool) -> tuple[LookedUp, bool]:
         """The features of the rows, and whether they are defaults because the store could not be asked.

@@ -18,6 +18,8 @@ EXPLAINED = Counter("tidemill_explanations", "Rows explained.", registry=REGISTR
 UNKNOWN = Counter("tidemill_unknown", "Rows whose entity has no features, by view.", ["view"], registry=REGISTRY)
 LOGGED = Counter("tidemill_predictions_logged", "Records written to the prediction log.", registry=REGISTRY)
 DROPPED = Counter("tidemill_predictions_dropped", "Records lost because the log was too far behind.", registry=REGISTRY)
+UNSAVED = Gauge("tidemill_events_unsaved", "Events that wait in memory to be stored online.", registry=REGISTRY)
+LOST = Gauge("tidemill_events_lost", "Events dropped because too many waited to be stored online.", registry=REGISTRY)
 REFUSED = Counter("tidemill_releases_refused", "Assigned releases that were not loaded.", registry=REGISTRY)
 RELEASE = Gauge("tidemill_release", "The release being served.", ["release", "digest"], registry=REGISTRY)
 

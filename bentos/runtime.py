@@ -10,6 +10,7 @@ import asyncio
 import gc
 import logging
 import os
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -33,6 +34,8 @@ from jobs.lake import Lake
 from jobs.settings import Settings
 from jobs.spec import Project
 
+_SLICE = 0.001
+"""Seconds until a thread that writes the log or explains gives way to the one that answers."""
 log = logging.getLogger("tidemill.serving")
 _encode = msgspec.json.Encoder().encode
 
@@ -80,6 +83,7 @@ class Runtime:
             if told.rehearse:
                 self.answer = rehearsing(told.rehearse, self._answer)
         self._log.start()
+        sys.setswitchinterval(_SLICE)
         gc.collect()
         gc.freeze()
         log.info("%s %s serves %s", self.project.name, self.slot, self.release.name if self.release else "no release")
@@ -180,9 +184,9 @@ class Runtime:
         if answers[0].degraded:
             metrics.DEGRADED.inc(len(answers))
         served_at = datetime.now(UTC)
-        for row, vector, answer, source in zip(rows, vectors, answers, provenance, strict=True):
-            self._recent.keep(row, vector.tobytes(), answer)
-            self._log.append(Served(row, vector.tolist(), answer, served_at, source))
+        for row, vector, answer, source in zip(rows, vectors.tolist(), answers, provenance, strict=True):
+            self._recent.keep(row, vector, answer)
+            self._log.append(Served(row, vector, answer, served_at, source))
         return answers
 
     def _answers(

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from bentos.recent import KEPT, Recent
 from jobs.release.bundle import Bundle
 from tests.serving.conftest import FRAUD, Stack, payment, until
 from tests.serving.history import vectors
@@ -140,6 +141,16 @@ def test_explanations_ask_for_a_key_and_are_counted_apart(slot: Stack) -> None:
     explain(client, payment())
     explain(client, payment())
     assert (answered("predict"), answered("explain")) == (before[0], before[1] + 2)
+
+
+def test_what_was_answered_is_remembered_for_a_while_and_not_for_ever() -> None:
+    recent = Recent()
+    for number in range(3 * KEPT):
+        recent.keep(number, [float(number)], f"answer {number}")
+    assert recent.find(0) is recent.find(KEPT - 1) is None
+    for number in (2 * KEPT, 3 * KEPT - 1):
+        vector, answer = recent.find(number) or ([], "")
+        assert (list(vector), answer) == ([float(number)], f"answer {number}")
 
 
 def test_predictions_go_on_while_much_is_explained(slot: Stack) -> None:

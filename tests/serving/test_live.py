@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,6 +41,13 @@ def inputs(client: httpx.Client, *payments: dict[str, Any]) -> list[list[float]]
     """The vectors that payments were scored by, as the slot explains them."""
     rows = client.post("/fraud/explain", json={"rows": list(payments)}).json()["rows"]
     return [list(row["inputs"].values()) for row in rows]
+
+
+def unsaved(client: httpx.Client) -> float:
+    """How many events wait in the slot's memory to be stored."""
+    found = re.search(r"^tidemill_events_unsaved (\S+)$", client.get("/metrics").text, re.MULTILINE)
+    assert found
+    return float(found.group(1))
 
 
 @pytest.fixture(scope="module")
@@ -133,8 +141,10 @@ def test_payments_answered_while_the_store_is_away_are_saved_when_it_is_back(
     assert [(one["degraded"], one["unknown"]) for one in answers] == [
         (True, ["customer_profile", "customer", "terminal"])
     ] * 4
+    assert unsaved(client) == 4 * len(FRAUD.live_views)
     away.rename(folder)
     until(lambda: not ask(client, payments[6])[0]["degraded"])
+    assert unsaved(client) == 0
     ask(client, *payments[7:9])
     assert inputs(client, *payments[7:9]) == vectors(payments[7:9], payments).tolist()
     explained = client.post("/fraud/explain", json=payments[2]).json()
@@ -143,6 +153,21 @@ def test_payments_answered_while_the_store_is_away_are_saved_when_it_is_back(
     stack.start("blue", bundles["lightgbm"].release)
     ask(client, *payments[9:])
     assert inputs(client, *payments[9:]) == vectors(payments[9:], payments).tolist()
+
+
+def test_a_slot_that_ends_stores_what_it_could_not_store_before(stack: Stack, bundles: dict[str, Bundle]) -> None:
+    stack.assign("blue", bundles["lightgbm"])
+    stack.start("blue", bundles["lightgbm"].release)
+    payments = burst("k9", 6)
+    folder = Path(stack.settings.online_store_url.removeprefix("sqlite:///"))
+    away = folder.rename(folder.with_name("away"))
+    assert all(one["degraded"] for one in ask(stack.client(), *payments[:5]))
+    away.rename(folder)
+    stack.stop("blue")
+    stack.start("blue", bundles["lightgbm"].release)
+    with stack.client() as client:
+        ask(client, payments[5])
+        assert inputs(client, payments[5]) == vectors(payments[5:], payments).tolist()
 
 
 def test_the_log_says_what_the_features_were_read_from(slot: Stack) -> None:
