@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple
 
 from jobs.spec import Function, LiveView
 
@@ -31,8 +32,7 @@ class Extent:
         return edge // self.hop * self.hop if self.hop and self.delay else edge
 
 
-@dataclass(frozen=True)
-class Aggregate:
+class Aggregate(NamedTuple):
     """A window: a function of a column (-1: of the events themselves) over one of the plan's extents."""
 
     function: Function

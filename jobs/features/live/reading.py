@@ -5,16 +5,16 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from jobs.features.live.packed import Ints, Rows
-from jobs.features.live.plan import MASK, Aggregate, Plan
+from jobs.features.live.plan import MASK, Plan
 from jobs.features.live.tiles import CLOCK, COUNT, Kept, Tiles, fold_place, kept, unpack_all
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """The windows of a view at one event, in the order of `view.features`.
 
     `events` counts the events in the longest window of each delay and hop, which together hold all the others, and
@@ -26,13 +26,16 @@ class Reading:
     checksum: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Span:
+class _Span(NamedTuple):
     """Where an extent's events are: rows from `first` up to `last`, and `own`, the scored event if it is no row."""
 
     first: int
     last: int
     own: Sequence[int] | None
+
+
+_SIMPLE = ("count", "sum")
+"""Functions of windows without a hop that are read off running sums, made once for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,29 +67,43 @@ def windows_at(plan: Plan, rows: Rows, time_us: int, end: int, present: Sequence
         parts = _parts(plan, rows, time_us)
     times = rows.times
     for extent, part in zip(plan.extents, parts, strict=True):
-        tail = extent.tail(time_us)
+        tail = extent.tail(time_us) if extent.hop else time_us - extent.delay - extent.length
         if part:
             tail = max(tail, min(part.tiles.until, part.last * extent.hop))
         if extent.delay:
             last = bisect_right(times, extent.head(time_us))
-            spans.append(_Span(min(bisect_right(times, tail), last), last, None))
+            spans.append(_Span(bisect_right(times, tail, 0, last), last, None))
         else:
             spans.append(_Span(bisect_right(times, tail, 0, end), end, present))
     sums: dict[int, Ints] = {}
-    values = tuple([_value(rows, sums, one, spans[one.extent], parts[one.extent]) for one in plan.windows])
+    values = []
+    for function, column, index in plan.windows:
+        span, part = spans[index], parts[index]
+        if part or function not in _SIMPLE:
+            values.append(_value(rows, function, column, span, part))
+            continue
+        first, last, own = span
+        if function == "count":
+            values.append(last - first + (own is not None))
+            continue
+        running = sums.get(column)
+        if running is None:
+            running = sums[column] = np.add.accumulate(rows.column(column))
+        total = _between(running, first, last)
+        values.append(total if own is None else total + own[column])
     events = checksum = 0
     clock = np.add.accumulate(rows.column(-1) & MASK)
     for index in plan.outer:
-        span, part = spans[index], parts[index]
-        events += span.last - span.first
-        checksum += _between(clock, span)
-        if span.own is not None:
+        (first, last, own), part = spans[index], parts[index]
+        events += last - first
+        checksum += _between(clock, first, last)
+        if own is not None:
             events += 1
             checksum += time_us & MASK
         if part:
             events += int(part.rows[:, COUNT].sum())
             checksum += int(part.rows[:, CLOCK].sum())
-    return Reading(values, events, checksum)
+    return Reading(tuple(values), events, checksum)
 
 
 def _parts(plan: Plan, rows: Rows, time_us: int) -> list[_Part | None]:
@@ -103,19 +120,15 @@ def _parts(plan: Plan, rows: Rows, time_us: int) -> list[_Part | None]:
     return parts
 
 
-def _value(rows: Rows, sums: dict[int, Ints], window: Aggregate, span: _Span, part: _Part | None) -> int:
-    function, column = window.function, window.column
+def _value(rows: Rows, function: str, column: int, span: _Span, part: _Part | None) -> int:
     if function == "count":
         value = span.last - span.first + (span.own is not None)
         return value + int(part.rows[:, COUNT].sum()) if part else value
     own = [] if span.own is None else [int(span.own[column])]
-    if function == "sum":
-        if column not in sums:
-            sums[column] = np.add.accumulate(rows.column(column))
-        value = _between(sums[column], span) + sum(own)
-        return value + sum(part.values(function, column)) if part else value
     here = rows.column(column)[span.first : span.last]
     folded = part.values(function, column) if part else []
+    if function == "sum":
+        return int(here.sum()) + sum(folded) + sum(own)
     if function == "last":
         known = [*folded, *here[-1:].tolist(), *own]
         return known[-1] if known else 0
@@ -127,8 +140,8 @@ def _value(rows: Rows, sums: dict[int, Ints], window: Aggregate, span: _Span, pa
     return (min if function == "min" else max)(known, default=0)
 
 
-def _between(sums: Ints, span: _Span) -> int:
-    """The sum of the span's rows, from the running sums of all."""
-    if span.last <= span.first:
+def _between(running: Ints, first: int, last: int) -> int:
+    """The sum of the rows from `first` up to `last`, from the running sums of all."""
+    if last <= first:
         return 0
-    return int(sums[span.last - 1]) - (int(sums[span.first - 1]) if span.first else 0)
+    return int(running.item(last - 1) - running.item(first - 1) if first else running.item(last - 1))
