@@ -121,13 +121,14 @@ def addresses(console: Console, context: Context) -> None:
     console.print("\nWhere to look")
     for name, where in pages:
         console.print(f"  {name:<13} {where}", highlight=False, soft_wrap=True)
-    console.print("\nA prediction (paste it):")
-    console.print(
-        f"  curl -s {settings.serving_url}{context.predict} "
-        f'-H "Authorization: Bearer $(. {secrets}; echo $TIDEMILL_API_KEY)" '
-        f"-H 'Content-Type: application/json' -d '{json.dumps(payment)}'\n",
-        highlight=False, markup=False, soft_wrap=True,
-    )  # fmt: skip
+    console.print("\nA prediction, and why it is so (paste them):")
+    for path in ("predict", "explain"):
+        console.print(
+            f"  curl -s {settings.serving_url}/{project.name}/{path} "
+            f'-H "Authorization: Bearer $(. {secrets}; echo $TIDEMILL_API_KEY)" '
+            f"-H 'x-entity: {payment[project.entity]}' -d '{json.dumps(payment)}'\n",
+            highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
     console.print(
         f"  Services keep running; `make down` stops them. The command line is {ROOT}/.venv/jobs/bin/tidemill\n",
         highlight=False,
