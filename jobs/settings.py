@@ -36,8 +36,10 @@ class Settings(BaseSettings):
     spark_remote: str | None = None
     """A Spark Connect server, as sc://127.0.0.1:8704/;token=…; without one a local session is started."""
     spark_master: str = "local[2]"
+    warehouse: Literal["duckdb", "spark"] = "duckdb"
+    """Where the dbt models run; both give the same rows."""
     online_store_url: str = f"sqlite:///{HOME / 'online'}"
-    """A folder that holds one SQLite file per project."""
+    """sqlite:///FOLDER (a file a project), redis://HOST:PORT/DB or dynamodb://TABLE?region=…; see docs/operations.md."""
     serving_url: str = "http://127.0.0.1:8700"
     """The router, as clients reach it."""
     router_admin_url: str = "http://127.0.0.1:8701"
