@@ -25,17 +25,40 @@ def precision_recall(path: Path, label: NDArray[np.bool_], scores: Scores) -> No
     _save(figure, axes, path)
 
 
-def calibration(path: Path, label: NDArray[np.bool_], scores: Scores, bins: int = 10) -> None:
-    """Writes observed share against mean score, in bins of equal size."""
+def calibration(path: Path, label: NDArray[np.bool_], scores: Scores, bins: int = 16) -> None:
+    """Writes the reliability plot: observed share against mean score, each with its 95 % interval (Wilson 1927).
+
+    Half of what makes bins equal is their number of rows and half the sum of their scores, so that the few
+    high scores are seen as well as the many low ones.
+    """
     figure, axes = _axes("Calibration", "mean score", "observed share of positives")
     for name, values in scores.items():
-        parts = np.array_split(np.argsort(values, kind="stable"), bins)
-        axes.plot([values[rows].mean() for rows in parts], [label[rows].mean() for rows in parts], "o-", label=name)
-    low, high = 1e-4, 1.0
-    axes.plot([low, high], [low, high], color="grey", linewidth=0.8, linestyle=":", label="calibrated")
+        order = np.argsort(values, kind="stable")
+        filled = np.cumsum(values[order] + values.mean())
+        edges = _edges(values[order], filled, bins)
+        parts = [order[rows] for rows in np.split(np.arange(len(order)), edges) if len(rows)]
+        means = [float(values[rows].mean()) for rows in parts]
+        shares = np.array([label[rows].mean() for rows in parts])
+        low, high = _wilson(shares, np.array([len(rows) for rows in parts]))
+        axes.errorbar(means, shares, (shares - low, high - shares), fmt="o-", markersize=4, linewidth=1, label=name)
+    low_end, high_end = 1e-4, 1.0
+    axes.plot([low_end, high_end], [low_end, high_end], color="grey", linewidth=0.8, linestyle=":", label="calibrated")
     axes.set_xscale("symlog", linthresh=1e-3), axes.set_yscale("symlog", linthresh=1e-3)
     axes.set_xlim(0, 1), axes.set_ylim(0, 1)
     _save(figure, axes, path)
+
+
+def _edges(ranked: NDArray[np.float64], filled: NDArray[np.float64], bins: int) -> NDArray[np.intp]:
+    """Where the n-th of equal parts of a rising sum begins; equal scores stay together."""
+    begins = np.searchsorted(filled, filled[-1] * np.arange(1, bins) / bins)
+    return np.unique(np.searchsorted(ranked, ranked[begins]))
+
+
+def _wilson(share: NDArray[np.float64], rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    z = 1.96
+    middle = (share + z**2 / (2 * rows)) / (1 + z**2 / rows)
+    half = z / (1 + z**2 / rows) * np.sqrt(share * (1 - share) / rows + z**2 / (4 * rows**2))
+    return np.minimum(middle - half, share), np.maximum(middle + half, share)
 
 
 def importance(path: Path, shares: Mapping[str, float]) -> None:
