@@ -5,11 +5,14 @@ Time is made up, but its order is real: answers are given one after the other, a
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
+import sqlite3
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -22,8 +25,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from jobs.batch import Batches, day_start
-from jobs.features.live.state import Events
+from jobs.features.materialize import materialize
 from jobs.features.online import OnlineStore
+from jobs.features.replay.compare import Replayed, replay
+from jobs.features.replay.log import Log
 from jobs.features.vectors import online
 from jobs.lake import Lake
 from jobs.projects import hook
@@ -44,6 +49,8 @@ SHOP: Project = replace(
     gate=replace(FRAUD.gate, slices=()),
 )
 RELEASE = "r-000000000001"
+DAY = date(2026, 3, 20)
+NOON = datetime(2026, 3, 20, 12, tzinfo=UTC)
 Columns = Mapping[str, Mapping[str, NDArray[Any]]]
 
 
@@ -113,7 +120,7 @@ class Shop:
     settings: Settings
     project: Project = SHOP
     records: list[dict[str, Any]] = field(default_factory=list)
-    clock: datetime = datetime(2026, 4, 1, tzinfo=UTC)
+    clock: datetime = datetime(2026, 9, 1, tzinfo=UTC)
     """When things happen; each is a minute after the one before."""
     ingested: int = 0
 
@@ -148,33 +155,9 @@ class Shop:
             pa.schema([*fields, *((name, pa.int64()) for name in view.features)]),
         )
 
-    def materialize(self, days: Batches) -> None:
-        """Brings the online store up to what is published of these days, and no further."""
-        store, view = self.store, self.project.views[0]
-        with duckdb.connect() as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            for day in days:
-                for path in sorted(self.lake.features(self.project.name, view.name, day).glob("v-*/*.parquet")):
-                    rows = pq.read_table(path).to_pylist()
-                    visible = [
-                        (row["available_at"] - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-                        for row in rows
-                    ]
-                    store.write(
-                        view,
-                        [
-                            ((row["customer_id"],), at, [row[name] for name in view.features])
-                            for row, at in zip(rows, visible, strict=True)
-                        ],
-                    )
-            for live in self.project.live_views:
-                states: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-                for day in days:
-                    published = self._spine(day)
-                    for row in published:
-                        states.setdefault(tuple(row[key] for key in live.entity), []).append(row)
-                store.merge(live, [(key, _events(live.columns, rows)) for key, rows in states.items()], now_us=self.now)
-        store.close()
+    def materialize(self) -> None:
+        """Brings the online store up to what is published."""
+        materialize(self.project, self.settings)
 
     @property
     def now(self) -> int:
@@ -213,6 +196,45 @@ class Shop:
             **({"provenance": json.dumps(read)} if read is not None else {}),
         })  # fmt: skip
 
+    def sold(self, day: date) -> list[Sale]:
+        """The sales that are published of a day."""
+        return [
+            Sale(
+                row["event_id"],
+                row["event_time"],
+                row["customer_id"],
+                row["terminal_id"],
+                row["amount_cents"],
+                row["label"],
+            )
+            for row in self._spine(day)
+        ]
+
+    def forget(self, view: str, customer: str) -> None:
+        """Deletes a key of a view from the online store's file."""
+        (path,) = (self.settings.home / "online").glob("*.sqlite")
+        with closing(sqlite3.connect(path)) as connection, connection:
+            gone = connection.execute("delete from online where name = ?", (f"{view}:{customer}",)).rowcount
+        assert gone == 1
+
+    def perturb(self, number: int, place: int, value: float) -> None:
+        """Changes one number of a kept vector."""
+        vector = json.loads(self.records[number]["vector"])
+        assert vector[place] != value
+        vector[place] = value
+        self.records[number]["vector"] = json.dumps(vector)
+
+    def replay(self, scratch: Path, condition: str = "true") -> Replayed:
+        """What is ingested, replayed."""
+        self.ingest()
+        folder = self.lake.raw(self.project.name, "predictions", DAY).parent
+        published = [current(path) for path in sorted(folder.glob("batch=*"))]
+        with duckdb.connect() as connection:
+            log = Log(connection, self.project, [path for one in published if one for path in one.paths()])
+            found = replay(log, self.lake, condition, scratch)
+        assert found is not None
+        return found
+
     def ingest(self) -> None:
         """Lands what was kept since the last time, a file an event day, and ingests it."""
         fresh, self.ingested = self.records[self.ingested :], len(self.records)
@@ -240,20 +262,11 @@ class Shop:
 
 def land(lake: Lake, project: Project, day: date, data: bytes, name: str = "blue") -> Path:
     """Puts a file of records where a slot lands it."""
-    import hashlib
-
     folder = lake.landing(project.name, PREDICTIONS.name, day)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{hashlib.sha256(data).hexdigest()[:16]}-{name}-{day}-{len(list(folder.iterdir()))}.jsonl"
     path.write_bytes(data)
     return path
-
-
-def _events(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Events:
-    epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    times = np.array([(row["event_time"] - epoch) // timedelta(microseconds=1) for row in rows], dtype=np.int64)
-    values = np.array([[int(row[name]) for name in columns] for row in rows], dtype=np.int64)
-    return Events(times, [row["event_id"] for row in rows], values.reshape(len(rows), len(columns)))
 
 
 _INSTANT = pa.timestamp("us", "UTC")

@@ -1,72 +1,31 @@
-"""Replay finds what differs from the lake, and says why: each fault is injected into a real store, lake and log."""
+"""A clean stream is identical: answers of a real online store beside what the lake says of them."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
-import sys
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
-import duckdb
-import numpy as np
-import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 
-from jobs.batch import Batches
 from jobs.errors import DataRejected
-from jobs.features.replay.compare import Replayed, replay
-from jobs.features.replay.log import Log
 from jobs.features.replay.outcome import outcome
-from jobs.release.bundle import contract_of
 from jobs.settings import Settings
-from jobs.storage import current
-from tests.features.shop import INPUTS, Sale, Shop, open_shop
-
-DAY = date(2026, 3, 20)
-NOON = datetime(2026, 3, 20, 12, tzinfo=UTC)
+from tests.features.morning import morning, sales
+from tests.features.shop import DAY, NOON, Sale, Shop
 
 
 @pytest.fixture
 def shop(settings: Settings) -> Iterator[Shop]:
-    """A shop with ten days of history of two customers, all of it online, on the morning of the 20th."""
-    name = open_shop()
-    shop = Shop(settings)
-    for back in range(10, 0, -1):
-        day = DAY - timedelta(days=back)
-        sales = [
-            Sale(f"h-{day}-{number}", datetime(day.year, day.month, day.day, 9 + number, tzinfo=UTC), f"c-{number % 2}",
-                 "t-1", 500 + 137 * number + back, label=number == 0 and back == 9)
-            for number in range(4)
-        ]  # fmt: skip
-        shop.deliver(day, sales, delivered={sale.id: day for sale in sales})
-        shop.profile(day, {f"c-{number}": [back, 10 * back, 2, 700 + back, 3, 1_001] for number in range(2)})
-    shop.materialize(Batches(DAY - timedelta(days=10), DAY - timedelta(days=1)))
-    yield shop
-    sys.modules.pop(name)
-
-
-def replayed(shop: Shop, tmp_path: Path, condition: str = "true") -> Replayed:
-    shop.ingest()
-    folder = shop.lake.raw(shop.project.name, "predictions", DAY).parent
-    published = [current(path) for path in sorted(folder.glob("batch=*"))]
-    with duckdb.connect() as connection:
-        log = Log(connection, shop.project, [path for one in published if one for path in one.paths()])
-        return replay(connection, shop.project, shop.lake, log.rows(condition), tmp_path)
-
-
-def sales(*offsets: int, customer: str = "c-0", first: int = 0) -> list[Sale]:
-    return [
-        Sale(f"s-{first + number:03d}", NOON + timedelta(seconds=one), customer) for number, one in enumerate(offsets)
-    ]
-
-
-def causes(shop: Shop, tmp_path: Path) -> dict[str, int]:
-    found: dict[str, int] = outcome(replayed(shop, tmp_path), 0.999)["causes"]
-    return found
+    with morning(settings) as shop:
+        yield shop
 
 
 def test_a_clean_day_is_identical(shop: Shop, tmp_path: Path) -> None:
@@ -74,207 +33,64 @@ def test_a_clean_day_is_identical(shop: Shop, tmp_path: Path) -> None:
     for sale in sales(10, 20, 30, first=3):
         shop.answer(sale)
     shop.answer(Sale("s-900", NOON + timedelta(minutes=2), "nobody"))
-    found = outcome(replayed(shop, tmp_path), 0.999)
+    found = outcome(shop.replay(tmp_path), 0.999)
     assert (found["vectors"], found["identical"], found["share"], found["verdict"]) == (7, 7, 1.0, "holds")
     assert found["never_delivered"] == 7
     assert all(one["share"] == 1 for one in found["inputs"].values())
 
 
-def test_an_older_batch_online_is_stale(shop: Shop, tmp_path: Path) -> None:
-    shop.profile(DAY, {"c-0": [0, 0, 7, 9_000, 9, 9_999], "c-1": [0, 0, 7, 9_000, 9, 9_999]})  # never materialized
-    tomorrow = NOON + timedelta(days=1)
-    shop.answer(Sale("s-1", tomorrow, "c-0"), Sale("s-2", tomorrow, "c-1"))
-    found = outcome(replayed(shop, tmp_path), 0.999)
-    assert found["causes"] == {"stale": 2}
-    assert found["inputs"]["profile_count_7d"]["causes"] == {"stale": 2}
-    assert found["inputs"]["customer_mean_7d"]["causes"] == {}
-    assert found["verdict"] == "skewed"
-    example = found["examples"][0]
-    assert (example["cause"], example["event_id"], example["input"]) == ("stale", "s-1", "profile_count_7d")
-    assert (example["served"], example["offline"]) == (2.0, 7.0)
-    served, offline = example["read"]["customer_profile"]["available_at"]
-    assert offline - served == 86_400_000_000
+@dataclass(frozen=True)
+class Visit:
+    """What happens at one moment: sales at once, some in one request, some asked about again; then maybe a delivery."""
+
+    sales: tuple[Sale, ...]
+    together: bool
+    again: bool
+    delivered: bool
 
 
-@pytest.mark.parametrize("view", ["customer", "customer_profile"])
-def test_a_key_that_is_not_online_is_missing(shop: Shop, tmp_path: Path, view: str) -> None:
-    forget(shop, view, "c-0")
-    shop.answer(Sale("s-1", NOON, "c-0"), Sale("s-2", NOON, "c-1"))
-    found = outcome(replayed(shop, tmp_path), 0.999)
-    assert found["causes"] == {"missing key": 1}
-    assert {one["event_id"] for one in found["examples"]} == {"s-1"}
-
-
-def test_an_answer_without_the_store_misses_what_the_lake_has(shop: Shop, tmp_path: Path) -> None:
-    shop.log(Sale("s-1", NOON, "c-0"), [10.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], {}, degraded=True)
-    shop.log(Sale("s-2", NOON, "c-0"), [10.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], None, degraded=True)
-    assert causes(shop, tmp_path) == {"missing key": 2}
-
-
-def test_an_event_that_only_the_lake_was_told_of_is_late(shop: Shop, tmp_path: Path) -> None:
-    yesterday = DAY - timedelta(days=1)
-    shop.answer(Sale("s-1", NOON, "c-0"), Sale("s-2", NOON, "c-1"))
-    late = Sale("late", NOON - timedelta(days=1), "c-1")
-    shop.deliver(yesterday, [*history(shop, yesterday), late], delivered={"late": DAY})
-    found = outcome(replayed(shop, tmp_path), 0.999)
-    assert found["causes"] == {"late event": 1}
-    assert found["inputs"]["customer_mean_7d"]["causes"] == {"late event": 1}
-    assert {one["event_id"] for one in found["examples"]} == {"s-2"}
-    served, offline = found["examples"][0]["read"]["customer"]["events"]
-    assert offline == served + 1
-
-
-def test_an_event_that_was_scored_after_is_late(shop: Shop, tmp_path: Path) -> None:
-    shop.answer(Sale("s-2", NOON, "c-0"))
-    shop.answer(Sale("s-1", NOON, "c-0"))  # the same microsecond, and its id comes first
-    shop.answer(Sale("s-3", NOON - timedelta(hours=1), "c-0"))
-    found = outcome(replayed(shop, tmp_path), 0.999)
-    assert (found["identical"], found["causes"]) == (1, {"late event": 2})
-
-
-def test_a_new_customer_whose_first_event_came_late_did_not_lose_its_key(shop: Shop, tmp_path: Path) -> None:
-    shop.answer(Sale("s-2", NOON, "new"))
-    shop.answer(Sale("s-1", NOON - timedelta(minutes=1), "new"))
-    shop.answer(Sale("s-4", NOON, "newer"))
-    yesterday = DAY - timedelta(days=1)
-    first = Sale("first", NOON - timedelta(days=1), "newer", cents=77)
-    shop.deliver(yesterday, [*history(shop, yesterday), first], delivered={"first": DAY})
-    assert causes(shop, tmp_path) == {"late event": 2}
-
-
-def test_a_state_that_lacks_what_was_delivered_in_time_is_stale(shop: Shop, tmp_path: Path) -> None:
-    forget(shop, "customer", "c-0")
-    some = [DAY - timedelta(days=back) for back in (10, 9, 8)]
-    shop.materialize(Batches(some[0], some[-1]))
-    shop.answer(Sale("s-1", NOON, "c-0"))
-    assert causes(shop, tmp_path) == {"stale": 1}
-
-
-@pytest.mark.parametrize("cents", [[1_001, 1_003, 1_006], [333, 334]])
-def test_a_vector_that_went_through_32_bits_is_cast(shop: Shop, tmp_path: Path, cents: list[int]) -> None:
-    for number, one in enumerate(cents):
-        shop.answer(Sale(f"s-{number}", NOON + timedelta(seconds=number), "c-0", cents=one))
-    for record in shop.records:
-        record["vector"] = json.dumps([float(np.float32(one)) for one in json.loads(record["vector"])])
-    found = outcome(replayed(shop, tmp_path), 0.999)
-    assert found["causes"] == {"cast": len(cents)}
-    assert found["inputs"]["terminal_risk_30d"]["causes"] in ({}, {"cast": len(cents)})
-
-
-def test_a_mean_that_was_cut_to_a_whole_number_is_cast(shop: Shop, tmp_path: Path) -> None:
-    shop.answer(Sale("s-0", NOON, "c-0", cents=1_001))
-    place = shop.project.models[-1].inputs.index("customer_mean_7d")
-    perturb(shop, 0, place, float(int(json.loads(shop.records[0]["vector"])[place])))
-    assert causes(shop, tmp_path) == {"cast": 1}
-
-
-def test_another_schema_in_the_log_is_another_definition(shop: Shop, tmp_path: Path) -> None:
-    for sale in sales(0, 1, 2, 3):
-        shop.answer(sale)
-    for number, view in enumerate(("customer", "customer_profile", "terminal")):
-        read = json.loads(shop.records[number]["provenance"])
-        if view == "terminal":
-            del read[view]  # logged before the view was declared
-        else:
-            read[view]["schema"] = "0123456789abcdef"
-        shop.records[number]["provenance"] = json.dumps(read)
-    perturb(shop, 0, INPUTS.index("customer_mean_7d"), 1.5)
-    perturb(shop, 1, INPUTS.index("profile_mean_30d"), 1.5)
-    perturb(shop, 2, INPUTS.index("terminal_risk_30d"), 1.5)
-    found = outcome(replayed(shop, tmp_path), 0.999)
-    assert found["causes"] == {"definition changed": 3}
-    assert found["identical"] == 1, "a value that is the same under another definition is the same"
-
-
-@pytest.mark.parametrize("change", ["request_transform", "inputs", "lag"])
-def test_a_release_made_for_something_else_is_another_definition(shop: Shop, tmp_path: Path, change: str) -> None:
-    shop.answer(Sale("s-0", NOON, "c-0"))
-    shop.answer(Sale("s-1", NOON + timedelta(seconds=1), "c-0"), release="r-0000000000ff")
-    inputs = (
-        ["profile_mean_30d", *(name for name in INPUTS if name != "profile_mean_30d")]
-        if change == "inputs"
-        else list(INPUTS)
+def visits() -> st.SearchStrategy[list[Visit]]:
+    keys = st.sampled_from(["c-0", "c-1", "c-2"])
+    sale = st.tuples(
+        st.sampled_from(["a", "é", "Z", "10", "9"]), keys, st.sampled_from(["t-1", "t-2"]), st.integers(1, 400)
     )
-    contract = contract_of(shop.project)
-    if change == "request_transform":
-        contract["request_transform"] = "another"
-    elif change == "lag":
-        contract["views"]["customer_profile"]["lag_us"] = 1
-    folder = shop.lake.release(shop.project.name, "r-0000000000ff")
-    folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text(json.dumps({"contract": contract, "models": [{"inputs": inputs}]}))
-    for number in range(2):
-        perturb(shop, number, INPUTS.index("profile_mean_30d"), 77.5)
-    assert causes(shop, tmp_path) == {"definition changed": 1, "unknown": 1}
+    moment = st.tuples(st.lists(sale, min_size=1, max_size=4), st.booleans(), st.booleans(), st.booleans())
+    gaps = st.sampled_from([1, 3_600, 43_200, 86_400, 260_000])
+
+    def made(moments: list[Any]) -> list[Visit]:
+        at, found = NOON, []
+        for number, ((rows, together, again, delivered), gap) in enumerate(moments):
+            at += timedelta(seconds=gap)
+            every = [Sale(f"{name}-{number}-{place}", at, *rest) for place, (name, *rest) in enumerate(rows)]
+            if not together:  # clients of one key ask one after the other, in the order of their ids
+                every.sort(key=lambda sale: sale.id.encode())
+            found.append(Visit(tuple(every), together, again, delivered))
+        return found
+
+    return st.lists(st.tuples(moment, gaps), min_size=1, max_size=8).map(made)
 
 
-def test_a_vector_of_another_length_is_another_definition(shop: Shop, tmp_path: Path) -> None:
-    shop.answer(*sales(0, 1))
-    shop.records[0]["vector"] = json.dumps(json.loads(shop.records[0]["vector"])[:-1])
-    found = outcome(replayed(shop, tmp_path), 0.999)
-    assert found["causes"] == {"definition changed": 1}
-    assert found["examples"][0]["served"] == "6 inputs were logged"
-
-
-def test_a_value_changed_for_no_reason_is_unknown(shop: Shop, tmp_path: Path) -> None:
-    factors = (1.37, -1.0, 1e9)
-    for sale in sales(*range(len(INPUTS) * len(factors))):
-        shop.answer(sale)
-    for number in range(len(shop.records)):
-        place = number % len(INPUTS)
-        value = json.loads(shop.records[number]["vector"])[place]
-        perturb(shop, number, place, (value or 0.123456) * factors[number // len(INPUTS)])
-    found = outcome(replayed(shop, tmp_path), 0.999)
-    assert found["causes"] == {"unknown": len(shop.records)}
-    assert all(one["causes"] == {"unknown": len(factors)} for one in found["inputs"].values())
-    assert found["verdict"] == "skewed"
-
-
-def test_what_an_older_log_does_not_explain_is_unknown(shop: Shop, tmp_path: Path) -> None:
-    for sale in sales(0, 1):
-        shop.answer(sale, traced=False)
-    perturb(shop, 1, 0, float(np.float32(10.1)))
-    found = outcome(replayed(shop, tmp_path), 0.999)
-    assert (found["identical"], found["causes"]) == (1, {"unknown": 1})
-    assert found["examples"][0]["read"] == {}
-
-
-def test_a_label_that_was_corrected_after_the_answer_is_stale(shop: Shop, tmp_path: Path) -> None:
-    shop.answer(Sale("s-0", NOON, "c-0"))
-    corrected = DAY - timedelta(days=8)
-    shop.deliver(corrected, [replace(sale, label=True) for sale in history(shop, corrected)])
-    shop.answer(Sale("s-1", NOON + timedelta(seconds=1), "c-1", terminal="t-2"))
-    perturb(shop, 1, INPUTS.index("terminal_risk_30d"), 0.25)  # no label of another terminal explains this one
-    found = outcome(replayed(shop, tmp_path), 0.999)
-    assert found["causes"] == {"stale": 1, "unknown": 1}
-    assert found["inputs"]["terminal_risk_30d"]["causes"] == {"stale": 1, "unknown": 1}
-
-
-def test_an_amount_that_the_lake_corrected_is_stale(shop: Shop, tmp_path: Path) -> None:
-    first, second = sales(0, 60)
-    shop.answer(first)
-    shop.answer(second)
-    shop.deliver(DAY, [replace(first, cents=5)])
-    found = outcome(replayed(shop, tmp_path), 0.999)
-    assert found["inputs"]["customer_mean_7d"]["causes"] == {"stale": 2}
-    assert found["never_delivered"] == 1
-
-
-def test_a_batch_that_was_computed_anew_after_the_answer_is_a_late_event(shop: Shop, tmp_path: Path) -> None:
-    yesterday = DAY - timedelta(days=1)
-    shop.answer(Sale("s-0", NOON, "c-0"))
-    shop.profile(yesterday, {"c-0": [1, 10, 2, 701, 4, 2_001], "c-1": [1, 10, 2, 701, 3, 1_001]})
-    found = outcome(replayed(shop, tmp_path), 0.999)
-    assert found["causes"] == {"late event": 1}
-    assert found["inputs"]["profile_mean_30d"]["causes"] == {"late event": 1}
-
-
-def test_an_event_that_nobody_else_knows_of_explains_nothing(shop: Shop, tmp_path: Path) -> None:
-    ghost, seen = sales(0, 60)
-    shop.answer(ghost)
-    shop.records.clear()  # its record was lost
-    shop.answer(seen)
-    assert causes(shop, tmp_path) == {"unknown": 1}
+@examples(max_examples=15, deadline=None, database=None)
+@given(visits=visits())
+def test_any_clean_stream_is_identical(visits: list[Visit]) -> None:
+    with TemporaryDirectory() as folder:
+        home = Path(folder)
+        settings = Settings(
+            _env_file=None, home=home, lake_uri=str(home / "lake"), online_store_url=f"sqlite:///{home / 'online'}"
+        )  # type: ignore[call-arg]
+        with morning(settings) as shop:
+            for visit in visits:
+                for request in [visit.sales] if visit.together else [(sale,) for sale in visit.sales]:
+                    shop.answer(*request)
+                    if visit.again:
+                        shop.answer(*request)
+                if visit.delivered:  # with labels that come at last, and only to the lake
+                    day = visit.sales[0].at.date()
+                    labelled = [replace(sale, label=sale.cents % 2 == 1) for sale in visit.sales]
+                    shop.deliver(day, [*shop.sold(day), *labelled])
+                    shop.materialize()
+            found = outcome(shop.replay(home), 0.999)
+    assert found["identical"] == found["vectors"] == len(shop.records)
 
 
 def test_retries_and_duplicates_count_once(shop: Shop, tmp_path: Path) -> None:
@@ -283,7 +99,7 @@ def test_retries_and_duplicates_count_once(shop: Shop, tmp_path: Path) -> None:
     shop.answer(first)  # the client asked again
     shop.records.append(dict(shop.records[0]))  # and its record was delivered twice
     shop.answer(second)
-    found = outcome(replayed(shop, tmp_path), 0.999)
+    found = outcome(shop.replay(tmp_path), 0.999)
     assert (found["vectors"], found["identical"]) == (3, 3)
 
 
@@ -292,45 +108,12 @@ def test_the_lake_wins_over_what_was_scored_and_names_what_it_never_got(shop: Sh
     for sale in every:
         shop.answer(sale)
     shop.deliver(DAY, every[:2])
-    found = outcome(replayed(shop, tmp_path), 0.999)
+    found = outcome(shop.replay(tmp_path), 0.999)
     assert (found["identical"], found["never_delivered"]) == (3, 1)
 
 
 def test_a_log_that_cannot_be_read_says_where(shop: Shop, tmp_path: Path) -> None:
     shop.answer(*sales(0, 1))
     shop.records[1]["payload"] = json.dumps({"amount_cents": "many"})
-    with pytest.raises(DataRejected, match="event 's-001' has no 'transaction_id'"):
-        replayed(shop, tmp_path)
-
-
-def forget(shop: Shop, view: str, customer: str) -> None:
-    """Deletes a key of a view from the online store's file."""
-    (path,) = Path(shop.settings.online_store_url.removeprefix("sqlite:///")).glob("*.sqlite")
-    with closing(sqlite3.connect(path)) as connection, connection:
-        gone = connection.execute("delete from online where name = ?", (f"{view}:{customer}",)).rowcount
-    assert gone == 1
-
-
-def history(shop: Shop, day: date) -> list[Sale]:
-    """The sales that are published of a day."""
-    published = current(shop.lake.spine(shop.project.name, day))
-    assert published is not None
-    return [
-        Sale(
-            row["event_id"],
-            row["event_time"],
-            row["customer_id"],
-            row["terminal_id"],
-            row["amount_cents"],
-            row["label"],
-        )
-        for row in pq.read_table(published.paths()[0]).to_pylist()
-    ]
-
-
-def perturb(shop: Shop, number: int, place: int, value: float) -> None:
-    """Changes one number of a kept vector."""
-    vector = json.loads(shop.records[number]["vector"])
-    assert vector[place] != value
-    vector[place] = value
-    shop.records[number]["vector"] = json.dumps(vector)
+    with pytest.raises(DataRejected, match="event 's-001' has no 'customer_id'"):
+        shop.replay(tmp_path)

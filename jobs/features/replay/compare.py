@@ -17,7 +17,7 @@ from jobs.features.dependencies import dependencies
 from jobs.features.inputs import days_between
 from jobs.features.replay import causes, evidence, known, truth
 from jobs.features.replay.causes import Evidence, Flags
-from jobs.features.replay.log import Logged
+from jobs.features.replay.log import Log, Logged
 from jobs.features.replay.truth import Truth
 from jobs.lake import Lake
 from jobs.release.bundle import contract_of
@@ -51,18 +51,25 @@ class Replayed:
         )
 
 
-def replay(
-    connection: duckdb.DuckDBPyConnection, project: Project, lake: Lake, logged: Logged, scratch: Path
-) -> Replayed:
-    """These answers computed once more and compared; `connection` holds the log that they are from."""
+def replay(log: Log, lake: Lake, condition: str, scratch: Path, *, limit: int | None = None) -> Replayed | None:
+    """The answers of a log for which a condition holds, computed once more and compared; None when there are none.
+
+    Of more than `limit` a fixed sample is taken.
+    """
+    project, connection = log.project, log.connection
+    logged = log.rows(condition, limit=limit)
+    if not len(logged):
+        return None
     first, last = _days(logged)
     published = vectors.event_files(project, lake, first, last)
-    files = truth.with_scored(connection, project, published, last, scratch)
+    but = condition if limit is None or len(logged) < limit else "false"
+    files = truth.with_scored(connection, project, published, last, scratch, but=but)
     found = truth.recompute(project, lake, logged.asked, files, first, last)
     whole = logged.widths == found.inputs.shape[1]
     differs = np.flatnonzero(~(causes.same_bits(logged.vectors, found.inputs).all(axis=1) & whole))
     decided = np.full(found.inputs.shape, causes.NONE, dtype=np.int8)
     if len(differs):
+        files = truth.with_scored(connection, project, published, last, scratch)
         some = _Some(project, lake, logged.take(differs), found.take(differs))
         decided[differs] = some.attributed(connection, files)
     return Replayed(

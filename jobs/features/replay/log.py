@@ -30,7 +30,7 @@ _AGAIN = "QUALIFY row_number() OVER (PARTITION BY request_id ORDER BY served_at 
 
 @dataclass(frozen=True, kw_only=True)
 class Logged:
-    """Answers, a row each, by event time and id: what was asked, the vector that was scored, what it was read from."""
+    """Answers, a row each: what was asked, the vector that was scored, what it was read from."""
 
     about: pa.Table
     """request_id, event_id, event_time, served_at, release, slot, degraded."""
@@ -85,7 +85,7 @@ class Log:
         ingested: Sequence[str],
         landed: Sequence[str] = (),
     ) -> None:
-        self._connection, self._project = connection, project
+        self.connection, self.project = connection, project
         connection.execute("SET TimeZone = 'UTC'")
         parts = [*map(_parquet, ingested), _json_lines(landed)]
         connection.execute(f"CREATE OR REPLACE TEMP TABLE landed AS {parts.pop()}")
@@ -108,9 +108,12 @@ class Log:
             ) from None
 
     def _rows(self, condition: str, limit: int | None) -> Logged:
-        request = {column.name: _SQL[column.type] for column in self._project.sources[0].columns if not column.nullable}
+        source = self.project.sources[0]
+        known = {source.event_id: "event_id", source.event_time: "event_time"}
+        request = {column.name: _SQL[column.type] for column in source.columns
+                   if not column.nullable and column.name not in known}  # fmt: skip
         fields = {name: "VARCHAR" if kind == "TIMESTAMPTZ" else kind for name, kind in request.items()}
-        sources = {view: counters_of(view) for view in self._project.every_view}
+        sources = {view: counters_of(view) for view in self.project.every_view}
         shape = {view.name: {"schema": "VARCHAR", **dict.fromkeys(of, "BIGINT")} for view, of in sources.items()}
         sample = f" ORDER BY hash(request_id), request_id LIMIT {limit}" if limit else ""
         parsed = (
@@ -124,16 +127,15 @@ class Log:
                 f"coalesce(read.{view.name}.schema = {_text(view.schema)}, false) AS same__{view.name}"
             )  # fmt: skip
             columns += [f"coalesce(read.{view.name}.{one}, {NONE}) AS {view.name}__{one}" for one in counters]
-        table = self._connection.sql(
-            f"SELECT {', '.join(_ABOUT)}, inputs, read IS NOT NULL AS traced, {', '.join(columns)} FROM ({parsed}) "  # noqa: S608
-            "ORDER BY event_time, event_id, request_id"
+        table = self.connection.sql(
+            f"SELECT {', '.join(_ABOUT)}, inputs, read IS NOT NULL AS traced, {', '.join(columns)} FROM ({parsed})"  # noqa: S608
         ).to_arrow_table()
-        return _logged(table, self._project, list(request), sources)
+        return _logged(table, len(self.project.models[-1].inputs), list(request), known, sources)
 
     def _once(self, condition: str) -> str:
         """What keeps each request once; nothing where none is there twice, because it costs more than to look."""
         query = f"SELECT count(*) - count(DISTINCT request_id) FROM log WHERE {condition}"  # noqa: S608
-        found = self._connection.execute(query).fetchall()
+        found = self.connection.execute(query).fetchall()
         return _AGAIN if found[0][0] else ""
 
 
@@ -171,7 +173,11 @@ def _text(value: str) -> str:
 
 
 def _logged(
-    table: pa.Table, project: Project, request: Sequence[str], sources: Mapping[FeatureView | LiveView, Sequence[str]]
+    table: pa.Table,
+    width: int,
+    request: Sequence[str],
+    known: Mapping[str, str],
+    sources: Mapping[FeatureView | LiveView, Sequence[str]],
 ) -> Logged:
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -183,18 +189,21 @@ def _logged(
                 f"what was asked about event {table.column('event_id')[row].as_py()!r} has no {name!r} of its declared "
                 "type; nothing was replayed. It was logged under another declaration of this project's source"
             )
-    width = len(project.models[-1].inputs)
     lists = table.column("inputs").combine_chunks()
     widths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy().astype(np.int64)
     fit = widths == width
-    vectors = np.full((len(table), width), np.nan)
     kept = lists if fit.all() else lists.filter(pa.array(fit))
-    vectors[fit] = kept.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
-    more = [name for name in request if name not in ("event_id", "event_time")]
-    asked = table.select(["event_id", "event_time", *(f"in__{name}" for name in more)])
+    vectors = kept.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+    if not fit.all():
+        every = np.full((len(table), width), np.nan)
+        every[fit] = vectors
+        vectors = every
+    names = (
+        {"event_id": "event_id", "event_time": "event_time"} | {name: f"in__{name}" for name in request} | dict(known)
+    )
     return Logged(
         about=table.select(list(_ABOUT)),
-        asked=asked.rename_columns(["event_id", "event_time", *more]),
+        asked=table.select(list(names.values())).rename_columns(list(names)),
         vectors=vectors,
         widths=widths,
         traced=table.column("traced").to_numpy(),

@@ -36,8 +36,8 @@ def outcome(replayed: Replayed, minimum_identical: float) -> dict[str, Any]:
         "causes": causes,
         "never_delivered": _events(replayed),
         "inputs": _inputs(replayed),
-        "releases": _releases(replayed),
-        "examples": _examples(replayed),
+        "releases": _releases(replayed, vectors),
+        "examples": _examples(replayed, vectors),
     }
 
 
@@ -73,21 +73,36 @@ def _inputs(replayed: Replayed) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _releases(replayed: Replayed) -> dict[str, dict[str, int]]:
-    names, codes = np.unique(replayed.logged.about.column("release").to_numpy(), return_inverse=True)
-    vectors = np.bincount(codes, minlength=len(names))
-    identical = np.bincount(codes, of_vectors(replayed.causes) == NONE, len(names))
-    return {str(name): {"vectors": int(vectors[at]), "identical": int(identical[at])} for at, name in enumerate(names)}
+def _releases(replayed: Replayed, vectors: Any) -> dict[str, dict[str, int]]:
+    release = replayed.logged.about.column("release").combine_chunks().dictionary_encode()
+    codes, names = release.indices.to_numpy(), release.dictionary.to_pylist()
+    counts = np.bincount(codes, minlength=len(names))
+    identical = np.bincount(codes[vectors == NONE], minlength=len(names))
+    return {
+        name: {"vectors": int(counts[at]), "identical": int(identical[at])}
+        for at, name in sorted(enumerate(names), key=lambda one: str(one[1]))
+    }
 
 
-def _examples(replayed: Replayed) -> list[dict[str, Any]]:
+def _examples(replayed: Replayed, vectors: Any) -> list[dict[str, Any]]:
     """The first few mismatches of each cause, of different inputs where there are such."""
+    rows = np.flatnonzero(vectors != NONE)
+    if not len(rows):
+        return []
+    about = replayed.logged.about.take(rows)
+    by_time = sorted(
+        range(len(rows)),
+        key=list(
+            zip(*(about.column(name).to_pylist() for name in ("event_time", "event_id", "request_id")), strict=True)
+        ).__getitem__,
+    )
+    some = replayed.take(rows[by_time])
     found = []
     for code, cause in enumerate(CAUSES):
-        rows, inputs = np.nonzero(replayed.causes == code)
+        places, inputs = np.nonzero(some.causes == code)
         _, first = np.unique(inputs, return_index=True)
-        places = np.concatenate([np.sort(first), np.setdiff1d(np.arange(min(len(rows), 50)), first)])[:_EXAMPLES]
-        found += [_example(replayed, cause, int(rows[at]), int(inputs[at])) for at in places.astype(np.int64)]
+        chosen = np.concatenate([np.sort(first), np.setdiff1d(np.arange(min(len(places), 50)), first)])[:_EXAMPLES]
+        found += [_example(some, cause, int(places[at]), int(inputs[at])) for at in chosen.astype(np.int64)]
     return found
 
 

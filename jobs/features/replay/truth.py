@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.features import vectors
+from jobs.features import point_in_time, vectors
+from jobs.features.live import running
 from jobs.features.replay.log import NONE
 from jobs.lake import Lake
 from jobs.spec import LiveView, Project
@@ -56,8 +57,13 @@ def recompute(
     project: Project, lake: Lake, asked: pa.Table, events: Mapping[LiveView, Sequence[str]], first: date, last: date
 ) -> Truth:
     """The inputs of these events as the lake gives them, with `events` for the windows of the live views."""
-    batch = vectors.view_files(project, lake, first, last)
-    joined = vectors.join(project, asked, batch, events, provenance=True)
+    keys = dict.fromkeys(key for view in project.every_view for key in view.entity)
+    joined = asked.select(["event_id", "event_time", *(key for key in keys if key not in ("event_id", "event_time"))])
+    joined = point_in_time.join(joined, vectors.view_files(project, lake, first, last), provenance=True)
+    live = running.windows(project.live_views, asked, events, provenance=True)
+    for name in asked.column_names + [name for name in live.column_names if name not in asked.column_names]:
+        if name not in joined.column_names:
+            joined = joined.append_column(name, live.column(name))
     return Truth(joined=joined, inputs=vectors.inputs(project, joined))
 
 
@@ -67,21 +73,40 @@ def with_scored(
     files: Mapping[LiveView, Sequence[str]],
     last: date,
     scratch: Path,
+    *,
+    but: str = "false",
 ) -> dict[LiveView, list[str]]:
     """The files with one more for each view: the scored events up to a day that are not in them.
+
+    Answers for which the condition `but` holds are left out: those that are asked about themselves.
 
     An event that was scored has happened, whether or not it was ever delivered; the lake's row wins where both exist.
     A column that no request carries is as the online store has it until the lake's row arrives: 0.
     """
     united: dict[LiveView, list[str]] = {}
+    absent: dict[tuple[str, ...], str] = {}
     for view, paths in files.items():
+        if tuple(paths) not in absent:
+            name = absent[tuple(paths)] = f"absent_{len(absent)}"
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {_absent(paths, last, but)}")
         path = scratch / f"scored-{view.name}.parquet"
-        connection.execute(f"COPY ({_scored(project, view, paths, last)}) TO '{_quoted(str(path))}' (FORMAT parquet)")
+        query = f"SELECT event_time, event_id, {_columns(project, view, paths)} FROM {absent[tuple(paths)]}"  # noqa: S608
+        connection.execute(f"COPY ({query}) TO '{_quoted(str(path))}' (FORMAT parquet)")
         united[view] = [*paths, str(path)]
     return united
 
 
-def _scored(project: Project, view: LiveView, paths: Sequence[str], last: date) -> str:
+def _absent(paths: Sequence[str], last: date, but: str) -> str:
+    """The scored events that are not in these files, each once: as it was first asked about."""
+    lake = f"ANTI JOIN read_parquet({list(paths)!r}, hive_partitioning = false) AS lake USING (event_time, event_id)"
+    return (
+        "SELECT log.event_time, log.event_id, arg_min(log.payload, log.served_at) AS payload "  # noqa: S608
+        f"FROM (SELECT * FROM log WHERE NOT ({but})) AS log {lake if paths else ''} WHERE log.event_time <= TIMESTAMPTZ '{last} 23:59:59.999999Z' "
+        f"AND log.event_time <= log.served_at + {_HOUR} GROUP BY ALL"
+    )
+
+
+def _columns(project: Project, view: LiveView, paths: Sequence[str]) -> str:
     request = {column.name: column.type for column in project.sources[0].columns if not column.nullable}
     types = _types(paths)
     columns = []
@@ -90,14 +115,7 @@ def _scored(project: Project, view: LiveView, paths: Sequence[str], last: date) 
         zero = "''" if kind == "VARCHAR" else "0"
         value = f"json_extract_string(payload, '$.\"{name}\"')" if name in request else zero
         columns.append(f'CAST({value} AS {kind}) AS "{name}"')
-    lake = f"ANTI JOIN read_parquet({list(paths)!r}, hive_partitioning = false) AS lake USING (event_time, event_id)"
-    return (
-        f"SELECT event_time, event_id, {', '.join(columns)} FROM ("  # noqa: S608
-        "SELECT log.event_time, log.event_id, arg_min(log.payload, log.served_at) AS payload "
-        f"FROM log {lake if paths else ''} "
-        f"WHERE log.event_time <= TIMESTAMPTZ '{last} 23:59:59.999999Z' "
-        f"AND log.event_time <= log.served_at + {_HOUR} GROUP BY ALL)"
-    )
+    return ", ".join(columns)
 
 
 def _types(paths: Sequence[str]) -> dict[str, str]:
