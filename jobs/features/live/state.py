@@ -4,9 +4,10 @@ Windows without a hop: an event is kept while it is newer than min(newest, now) 
 arrives up to SLACK late finds its whole window. Windows with a hop: events in the two newest tiles are kept as they
 are, older ones are folded into tiles. So, with a hop, (1) an event counts once however often it comes while it is in
 those two tiles; one that comes again after that counts again, until the lake's day replaces its tile; (2) an event
-that arrives after its tile was folded is answered from the whole tiles before its own and itself; (3) what was scored
-but never reaches the lake is forgotten when the lake's day replaces its tile. An event more than AHEAD in the future
-is not kept, with or without a hop, though its own answer includes it.
+that arrives after its tile was folded is answered from the whole tiles before its own, and of its own from itself and
+what a window without a hop still keeps; (3) what was scored but never reaches the lake is forgotten when the lake's
+day replaces its tile. An event more than AHEAD in the future is not kept, with or without a hop, though its own answer
+includes it.
 """
 
 from __future__ import annotations
@@ -197,7 +198,7 @@ def _settled(plan: Plan, table: Table, tiles: list[Tiles], again: NDArray[np.boo
     for one in tiles:
         until = max(one.until, _until(anchor, one.hop))
         enters = table.take((table.times <= until) & ((table.times > one.until) | again))
-        oldest = (anchor - plan.reach(one.hop)) // one.hop - 2
+        oldest = (anchor - plan.reach(one.hop) - SLACK) // one.hop - 2
         settled.append(one.fold(kept(plan, one.hop), enters, until, oldest))
     rest = table.take(table.times > _oldest(plan, anchor, [one.until for one in settled]))
     return rest.packed() + b"".join(one.packed() for one in settled)

@@ -13,16 +13,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.features.live import state
+from jobs.features.live.plan import plan_of
 from jobs.spec import LiveView
 from tests.features.live.streams import DAY, HOUR, NOW, START, Row, events, naive, streams, view_of
 from tests.features.live.views import every_view
 
 
 def readable(view: LiveView, newest: int, time: int) -> bool:
-    """Whether the state promises an answer at a time: up to SLACK late, or in the two newest tiles."""
-    hops = [int(window.hop / timedelta(microseconds=1)) for window in view.windows if window.hop]
-    late = [] if all(window.hop for window in view.windows) else [time >= newest - state.SLACK]
-    return all([*late, *((time - 1) // hop >= (newest - 1) // hop - 1 for hop in hops)])
+    """Whether the state promises an answer at a time: up to SLACK late, its own tile still kept event by event."""
+    plan = plan_of(view)
+    folded = {hop: ((newest - 1) // hop - 1) * hop for hop in plan.hops}
+    oldest = min([*folded.values(), *([newest - plan.exact - state.SLACK] if plan.exact else [])])
+    whole = []
+    for extent in plan.extents:
+        late = newest - time <= state.SLACK
+        own = (time - 1) // extent.hop * extent.hop if extent.hop else time
+        if not extent.hop:
+            whole.append(late)
+        elif extent.delay:
+            whole.append(late or own >= folded[extent.hop])
+        else:
+            whole.append(own >= folded[extent.hop] or (late and own >= oldest))
+    return all(whole)
 
 
 def kept(view: LiveView, data: bytes | None, row: Row) -> bool:
