@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
@@ -15,10 +20,14 @@ from jobs.errors import DataRejected
 from jobs.features.offline import event_marts
 from jobs.lake import Lake
 from jobs.projects.fraud.spec import FRAUD
-from jobs.settings import Settings
+from jobs.services import credentials
+from jobs.services.ports import port
+from jobs.services.programs import programs
+from jobs.settings import ROOT, Settings
 from jobs.stages import backfill, features, land, simulate
 from jobs.storage import Published, current
 from tests.features.clean import deliver, payment
+from tests.ports import free_port_base
 
 pytestmark = pytest.mark.timeout(900)  # dbt's thirty statements and tests are jobs of Spark, a second each
 
@@ -91,3 +100,62 @@ def test_what_dbt_refuses_on_duckdb_it_refuses_on_spark(tmp_path: Path) -> None:
     with pytest.raises(DataRejected, match="unique_key_stg_fraud__transactions"):
         features.run(FRAUD, settings, batches=Batches(day, day))
     assert not any(partitions(lake, mart) for mart in MARTS)
+
+
+@pytest.mark.services
+def test_a_warm_server_is_used_and_its_catalog_left_as_it_was(tmp_path: Path) -> None:
+    settings = installation(tmp_path, "spark").model_copy(update={"port_base": free_port_base()})
+    lake, day = Lake(settings.lake_uri), date(2026, 1, 1)
+    deliver(lake, day, [payment(day, f"e{number}", f"c{number % 3}", "t", 100 + number) for number in range(9)])
+    (server,) = (one for one in programs(settings) if one.name == "spark-connect")
+    known = {
+        "TIDEMILL_HOME": str(settings.home),
+        "TIDEMILL_LAKE_URI": settings.lake_uri,
+        "TIDEMILL_ONLINE_STORE_URL": settings.online_store_url,
+        "TIDEMILL_WAREHOUSE": "spark",
+        "TIDEMILL_SPARK_REMOTE": credentials.values(settings)["TIDEMILL_SPARK_REMOTE"],
+    }
+    schemas = (
+        "from jobs import settings, spark; s = spark.session(settings.Settings.load()); "
+        "print([row[0] for row in s.sql('show schemas').collect()])"
+    )
+    command = [sys.executable, "-m", "jobs", "features", "--project", "fraud", "--batch", str(day), "--json"]
+    with (tmp_path / "server.log").open("w") as log:
+        process = subprocess.Popen(
+            server.command, env=os.environ | server.environment, cwd=server.folder, stdout=log, stderr=log
+        )
+        try:
+            wait_for_port(port(settings, "spark-connect"))
+            for arguments in (command, [sys.executable, "-c", schemas]):
+                answer = subprocess.run(
+                    arguments,
+                    cwd=ROOT,
+                    env=os.environ | known,
+                    capture_output=True,
+                    text=True,
+                    timeout=600,
+                    check=False,
+                )
+                assert answer.returncode == 0, answer.stderr
+        finally:
+            process.terminate()
+            process.wait(60)
+    assert answer.stdout.strip() == "['default']"
+    one = installation(tmp_path / "one", "duckdb")
+    deliver(
+        Lake(one.lake_uri),
+        day,
+        [payment(day, f"e{number}", f"c{number % 3}", "t", 100 + number) for number in range(9)],
+    )
+    features.run(FRAUD, one, batches=Batches(day, day))
+    assert_equal(Lake(one.lake_uri), lake, Batches(day, day))
+
+
+def wait_for_port(number: int, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", number)) == 0:
+                return
+        time.sleep(0.5)
+    raise AssertionError(f"nothing listens on {number} after {seconds:.0f} s")
