@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +14,7 @@ from jobs.errors import GateRejected
 from jobs.release.bundle import verify_bundle
 from jobs.release.ledger import Ledger
 from jobs.release.scorer import FEW_ROWS, Scorer
+from jobs.settings import ROOT
 from jobs.stages import evaluate, gate, register, train
 from jobs.storage import current
 from jobs.training.candidates import read_training
@@ -34,6 +38,50 @@ def test_the_same_snapshot_gives_the_same_bytes_and_a_second_call_does_nothing(f
         assert not again.facts["models"]["fraud"][library]["trained"], library
     assert first.facts["mlflow"] == "unreachable"
     assert first.facts["models"]["fraud"]["xgboost"]["trials"] == 3
+
+
+TRAIN = """
+import json, sys
+from jobs.stages import train
+from tests.training.runs import home_of
+from tests.training.synthetic import frame, publish_snapshot, small_project
+from pathlib import Path
+settings = home_of(Path(sys.argv[1]))
+publish_snapshot(settings, "seeds", frame())
+found = train.run(small_project(2), settings, run="seeds").facts["models"]["fraud"]
+print(json.dumps({library: candidate["digest"] for library, candidate in found.items()}))
+"""
+
+
+def test_two_processes_train_the_same_candidates_from_the_same_snapshot(tmp_path):
+    digests = []
+    for name in ("one", "two"):
+        environment = {**os.environ, "PYTHONHASHSEED": str(len(digests)), "OMP_NUM_THREADS": str(1 + len(digests))}
+        asked = [sys.executable, "-c", TRAIN, str(tmp_path / name)]
+        done = subprocess.run(asked, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        digests.append(json.loads(done.stdout.splitlines()[-1]))
+    assert digests[0] == digests[1]
+    assert set(digests[0]) == {"rule", "logistic_regression", "xgboost", "lightgbm"}
+
+
+def test_a_candidate_says_how_imbalance_was_treated_and_what_its_probabilities_were_calibrated_on(finished):
+    plan = read_frame(finished.project, finished.project.models[0], current(finished.run / "snapshot")).plan
+    for library in ("xgboost", "lightgbm"):
+        training = read_training(candidate(finished, library))
+        found = training["imbalance"]
+        assert set(found["compared"]) == {"none", "weight", "sampling"}
+        assert all(one["trials"] == 1 for one in found["compared"].values())
+        values = {name: one["best"] for name, one in found["compared"].items() if one["finished"]}
+        assert found["chosen"] == max(values, key=values.get) == training["params"]["imbalance"]
+        assert training["model"]["correction"] == found["kept"]
+        calibration = training["model"]["calibration"]
+        assert calibration["method"] == min(calibration["compared"], key=calibration["compared"].get)
+        judged = {tuple(fold["test"]): fold["metrics"] for fold in training["folds"]}
+        assert len(judged) == len(plan.validation)
+        assert 0.7 < judged[tuple(plan.calibration.document()["test"])]["mean_prediction_ratio"] < 1.4
+        mean = np.mean([metrics["average_precision"] for metrics in judged.values()])
+        assert training["validation"]["average_precision"] == pytest.approx(mean)
 
 
 def test_every_stage_repeated_gives_the_same_answer_even_after_the_promotion(broken):
