@@ -1,14 +1,11 @@
-"""Why a row was scored as it was: its inputs' exact contributions, and the greatest of them in words.
-
-Explanations are made in a thread of their own, so that predictions do not wait for them.
-"""
+"""Why a row was scored as it was: its inputs' exact contributions, and the greatest of them in words."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -23,6 +20,7 @@ MAXIMUM_ROWS = 100
 TOLERANCE = 1e-6
 """How far the probability that the contributions come to may be from the one that was answered."""
 _WAITING = 16
+_T = TypeVar("_T")
 
 
 class Explanation(msgspec.Struct, frozen=True, gc=False):
@@ -45,46 +43,45 @@ class Explanation(msgspec.Struct, frozen=True, gc=False):
     reasons: list[dict[str, Any]]
 
 
-class Explanations:
-    """Makes explanations one after the other; those who come when too many wait are told to come back."""
+class Beside:
+    """A thread for work that predictions need not wait for; who comes when too much waits is told to come back."""
 
-    def __init__(self, model: Model) -> None:
-        self._model = model
+    def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="explanations")
         self._waiting = 0
 
-    async def of(
-        self, release: Release, answers: Sequence[Any], vectors: NDArray[np.float64], as_served: Sequence[bool]
-    ) -> list[Explanation]:
-        """The explanation of each answer, given the vectors that were scored; raises Refused with 429."""
+    async def work(self, work: Callable[[], _T]) -> _T:
+        """What the work returns, once it is its turn; raises Refused with 429."""
         if self._waiting >= _WAITING:
             raise Refused(429, f"{self._waiting} requests for explanations are waiting already; ask again later")
         self._waiting += 1
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._thread, self._explain, release, answers, vectors, as_served)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         finally:
             self._waiting -= 1
 
-    def _explain(
-        self, release: Release, answers: Sequence[Any], vectors: NDArray[np.float64], as_served: Sequence[bool]
-    ) -> list[Explanation]:
-        contributions = release.scorer.explain(vectors)
-        margins = contributions.sum(axis=1)
-        furthest = np.abs(release.scorer.probability(margins) - [answer.probability for answer in answers]).max()
-        if not furthest <= TOLERANCE:
-            raise Refused(500, f"release {release.name}: contributions come to a score {furthest:.3g} from the model's")
-        return [
-            Explanation(
-                **msgspec.structs.asdict(answer),
-                as_served=served,
-                base=float(row[-1]),
-                contributions=dict(zip(self._model.inputs, row[:-1].tolist(), strict=True)),
-                margin=float(margin),
-                inputs=dict(zip(self._model.inputs, vector.tolist(), strict=True)),
-                reasons=reasons(self._model, vector, row),
-            )
-            for answer, served, vector, row, margin in zip(
-                answers, as_served, vectors, contributions, margins, strict=True
-            )
-        ]
+
+def explanations(
+    model: Model, release: Release, answers: Sequence[Any], vectors: NDArray[np.float64], as_served: Sequence[bool]
+) -> list[Explanation]:
+    """The explanation of each answer, given the vectors that were scored.
+
+    Raises Refused with 500 when the contributions do not come to the probability that was answered.
+    """
+    contributions = release.scorer.explain(vectors)
+    margins = contributions.sum(axis=1)
+    furthest = np.abs(release.scorer.probability(margins) - [answer.probability for answer in answers]).max()
+    if not furthest <= TOLERANCE:
+        raise Refused(500, f"release {release.name}: contributions come to a score {furthest:.3g} from the model's")
+    return [
+        Explanation(
+            **msgspec.structs.asdict(answer),
+            as_served=served,
+            base=float(row[-1]),
+            contributions=dict(zip(model.inputs, row[:-1].tolist(), strict=True)),
+            margin=float(margin),
+            inputs=dict(zip(model.inputs, vector.tolist(), strict=True)),
+            reasons=reasons(model, vector, row),
+        )
+        for answer, served, vector, row, margin in zip(answers, as_served, vectors, contributions, margins, strict=True)
+    ]

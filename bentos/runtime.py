@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from bentos import metrics
 from bentos.decoding import MAXIMUM_ROWS, Decoder, Refused
 from bentos.explanations import MAXIMUM_ROWS as EXPLAINED_ROWS
-from bentos.explanations import Explanations
+from bentos.explanations import Beside, explanations
 from bentos.lookup import Lookup
 from bentos.predictions import PredictionLog, Served
 from bentos.recent import Recent
@@ -71,7 +71,7 @@ class Runtime:
         folder = settings.home / "serving" / project.name / "log"
         self._log = PredictionLog(folder, Lake(settings.lake_uri), project, settings.slot)
         self._asked: list[_Asked] = []
-        self._recent, self._explanations = Recent(), Explanations(project.models[-1])
+        self._recent, self._beside = Recent(), Beside()
         self.answer: Answer = self._answer
 
     def start(self) -> None:
@@ -115,6 +115,9 @@ class Runtime:
         one that a prediction would make now.
         """
         release, rows, many, ids = self._decode(body, request_id, EXPLAINED_ROWS)
+        return await self._beside.work(lambda: self._explain(release, rows, many, ids))
+
+    def _explain(self, release: Release, rows: list[Any], many: bool, ids: list[str]) -> bytes:
         answers, vectors, _ = self._answers(release, rows, ids, add=False)
         as_served = []
         for index, row in enumerate(rows):
@@ -123,7 +126,7 @@ class Runtime:
             if known:
                 vectors[index] = known[0]
                 answers[index] = msgspec.structs.replace(known[1], request_id=ids[index])
-        explained = await self._explanations.of(release, answers, vectors, as_served)
+        explained = explanations(self.project.models[-1], release, answers, vectors, as_served)
         metrics.EXPLAINED.inc(len(explained))
         return _encode({"rows": explained} if many else explained[0])
 
