@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DONE, USAGE, NOTHING = 0, 2, 99
 MINUTES = {"ingest": 60, "etl": 120, "features": 120, "train": 360, "evaluate": 60}
 """How long a stage may take before it is killed, where half an hour is not enough."""
-FINDINGS = ("validate", "gate", "register")
+FINDINGS = ("validate", "gate", "register", "replay")
 """Stages whose failure is an answer: asking again would give the same one."""
 
 Values = Mapping[str, str | bool | None]

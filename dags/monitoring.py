@@ -2,17 +2,19 @@
 
 Once the day's features are published: **ingest** reads the prediction log, **labels** joins predictions
 with the labels that have matured, **drift** compares what was served with what was trained on,
-**performance** measures the champion on matured labels, and **request_retrain** asks for a training when
-one of them calls for it. A day without traffic has no log to read: that task is skipped and the others
-still run, because labels of earlier days mature. Without a reason, or within the project's cool-down,
-request_retrain is skipped too, and no training starts.
+**performance** measures the champion on matured labels, **replay** computes every served vector once more
+from the lake, and **request_retrain** asks for a training when drift or performance calls for it. A day
+without traffic has no log to read: those tasks are skipped and the others still run, because labels of
+earlier days mature. Without a reason, or within the project's cool-down, request_retrain is skipped too,
+and no training starts. A failed replay is a finding: what was served is not what the lake says; its page
+names the causes, and nothing waits for it.
 
 The batch is a UTC day: the run's data interval is that day. Past days, one run each:
 
     airflow backfill create --dag-id <project>_monitoring --from-date 2026-02-20 --to-date 2026-02-22 \\
         --max-active-runs 1
 
-By hand, the same: `tidemill ingest --source predictions`, `labels`, `drift`, `performance` and
+By hand, the same: `tidemill ingest --source predictions`, `labels`, `drift`, `performance`, `replay` and
 `request-retrain`, each with `--project <project> --batch 2026-02-20`.
 """
 
@@ -43,5 +45,10 @@ for project in PROJECTS.values():
             stage("labels", project, Batch, batch, trigger_rule="none_failed"),
             stage("drift", project, Batch, batch, trigger_rule="none_failed"),
             stage("performance", project, Batch, batch, trigger_rule="none_failed"),
-            stage("request-retrain", project, Batch, batch, trigger_rule="none_failed", outlets=[retrain_of(project)]),
+            [
+                stage("replay", project, Batch, batch, trigger_rule="none_failed"),
+                stage(
+                    "request-retrain", project, Batch, batch, trigger_rule="none_failed", outlets=[retrain_of(project)]
+                ),
+            ],
         )

@@ -45,6 +45,8 @@ def contradictions(project: Project, *, reserved: str) -> Iterable[str]:
     for model in project.models:
         yield from _of_model(model, project.label)
     yield from _of_canary(project.canary)
+    if not 0 < project.replay.minimum_identical <= 1:
+        yield f"replay minimum_identical {project.replay.minimum_identical} is no share of vectors: above 0 and at most 1"
     yield from _of_gate(project)
 
 

@@ -228,6 +228,14 @@ class Drift:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Replay:
+    """How much of what was served must come out the same when it is computed once more from the lake."""
+
+    minimum_identical: float = 0.999
+    """The share of vectors that are the same bits; each of the others needs a cause that is known."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Project:
     """A model project: everything the stages need to know to run one."""
 
@@ -248,6 +256,7 @@ class Project:
     gate: Gate
     canary: Canary
     drift: Drift
+    replay: Replay = Replay()
 
     def __post_init__(self) -> None:
         faults = [f"- {fault}" for fault in contradictions(self, reserved=PREDICTIONS.name)]

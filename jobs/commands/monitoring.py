@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from jobs.commands.shared import BatchOption, ForceOption, JsonOption, ProjectOption, run_stage
@@ -27,6 +29,23 @@ def performance(
 ) -> None:
     """Measure the champion on matured labels; writes an HTML report."""
     run_stage("performance", project, as_json, batch=batch, force=force)
+
+
+@app.command(epilog="Example: tidemill replay --project fraud --batch 2026-02-22..2026-02-23 --json")
+def replay(
+    project: ProjectOption,
+    batch: BatchOption,
+    release: Annotated[
+        str | None, typer.Option(help="Only what this release served; printed, and not published.")
+    ] = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compute every served vector once more from the lake, compare bit for bit, and name each mismatch's cause.
+
+    Exit 1 when fewer are identical than the project asks for, or a mismatch has no known cause; 99 when nothing was served.
+    """
+    run_stage("replay", project, as_json, batch=batch, release=release, force=force)
 
 
 @app.command("request-retrain", epilog="Example: tidemill request-retrain --project fraud --batch 2026-03-01")

@@ -18,7 +18,7 @@ from jobs.spec import Project
 from jobs.storage import current, write_atomically
 
 RESULT, REPORT = "result.json", "report.html"
-KINDS = ("drift", "performance")
+KINDS = ("drift", "performance", "replay")
 
 
 @dataclass(frozen=True, kw_only=True)

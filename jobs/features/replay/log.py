@@ -117,14 +117,14 @@ class Log:
         shape = {view.name: {"schema": "VARCHAR", **dict.fromkeys(of, "BIGINT")} for view, of in sources.items()}
         sample = f" ORDER BY hash(request_id), request_id LIMIT {limit}" if limit else ""
         parsed = (
-            f"SELECT {', '.join(_ABOUT)}, from_json(payload, {_text(json.dumps(fields))}) AS payload, "  # noqa: S608
-            f"""from_json("vector", '["DOUBLE"]') AS inputs, from_json(provenance, {_text(json.dumps(shape))}) AS read """
+            f"SELECT {', '.join(_ABOUT)}, from_json(payload, {text(json.dumps(fields))}) AS payload, "  # noqa: S608
+            f"""from_json("vector", '["DOUBLE"]') AS inputs, from_json(provenance, {text(json.dumps(shape))}) AS read """
             f"FROM log WHERE {condition} {self._once(condition)}{sample}"
         )
         columns = [f'payload."{name}"::{kind} AS "in__{name}"' for name, kind in request.items()]
         for view, counters in sources.items():
             columns.append(
-                f"coalesce(read.{view.name}.schema = {_text(view.schema)}, false) AS same__{view.name}"
+                f"coalesce(read.{view.name}.schema = {text(view.schema)}, false) AS same__{view.name}"
             )  # fmt: skip
             columns += [f"coalesce(read.{view.name}.{one}, {NONE}) AS {view.name}__{one}" for one in counters]
         table = self.connection.sql(
@@ -156,19 +156,20 @@ def _parquet(path: str) -> str:
         )
     names = (c.name for c in PREDICTIONS.columns)
     columns = [f'"{name}"' if name in there else f'NULL::VARCHAR AS "{name}"' for name in names]
-    return f"SELECT {', '.join(columns)} FROM read_parquet({_text(path)}, hive_partitioning = false)"  # noqa: S608
+    return f"SELECT {', '.join(columns)} FROM read_parquet({text(path)}, hive_partitioning = false)"  # noqa: S608
 
 
 def _json_lines(paths: Sequence[str]) -> str:
     if not paths:
         columns = ", ".join(f'NULL::{_SQL[column.type]} AS "{column.name}"' for column in PREDICTIONS.columns)
         return f"SELECT {columns} WHERE false"
-    files = ", ".join(map(_text, paths))
+    files = ", ".join(map(text, paths))
     types = ", ".join(f"{column.name}: '{_SQL[column.type]}'" for column in PREDICTIONS.columns)
     return f"SELECT * FROM read_json([{files}], format = 'newline_delimited', columns = {{{types}}}, hive_partitioning = false)"  # noqa: S608
 
 
-def _text(value: str) -> str:
+def text(value: str) -> str:
+    """A text as SQL writes it."""
     return "'" + value.replace("'", "''") + "'"
 
 
