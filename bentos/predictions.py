@@ -37,7 +37,7 @@ class Served(NamedTuple):
     answer: Any
     at: datetime
     provenance: Any
-    """For each view what its values were read from; None where nothing could be read."""
+    """For each view what its values were read from; empty where nothing could be read."""
 
 
 class Lines:
@@ -68,7 +68,7 @@ class Lines:
             "entities": _encode({key: getattr(row, key) for key in self._entities}).decode(),
             "payload": _encode(row).decode(),
             "vector": _encode(served.vector).decode(),
-            "provenance": served.provenance and _encode(served.provenance).decode(),
+            "provenance": _encode(served.provenance).decode() if served.provenance else None,
         }
         return _encode(record) + b"\n"
 

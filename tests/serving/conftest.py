@@ -86,7 +86,7 @@ class Stack:
             for line in path.read_text().splitlines():
                 record = json.loads(line)
                 if record["event_id"].startswith(events):
-                    texts = ("entities", "payload", "vector", "provenance")
+                    texts = [name for name in ("entities", "payload", "vector", "provenance") if record[name]]
                     found[record["event_id"]] = {**record, **{name: json.loads(record[name]) for name in texts}}
         return found
 

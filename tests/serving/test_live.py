@@ -149,6 +149,9 @@ def test_payments_answered_while_the_store_is_away_are_saved_when_it_is_back(
     assert inputs(client, *payments[7:9]) == vectors(payments[7:9], payments).tolist()
     explained = client.post("/fraud/explain", json=payments[2]).json()
     assert (explained["degraded"], explained["as_served"]) == (True, True), "the answer that was given is explained"
+    until(lambda: "k7-008" in stack.logged("k7-"))
+    records = stack.logged("k7-")
+    assert [records[f"k7-{number:03}"]["provenance"] for number in range(2, 6)] == [None] * 4
     stack.stop("blue", signal.SIGKILL)
     stack.start("blue", bundles["lightgbm"].release)
     ask(client, *payments[9:])
