@@ -19,7 +19,7 @@ from jobs.training.exports import onnx_of, settled
 
 Params = Mapping[str, Any]
 Array = NDArray[Any]
-LOOKS = 15
+LOOKS = 20
 """How often a growing model is looked at: at most so many times `STEP` trees."""
 STEP = 20
 BINS = 1_024
@@ -68,18 +68,18 @@ class XGBoost:
     """Histogram trees, one or a few a round; scored through ONNX when rows are few."""
 
     start: ClassVar[Params] = {
-        "max_depth": 4, "eta": 0.1, "min_child_weight": 1.0, "subsample": 0.8, "colsample_bytree": 0.7,
+        "max_depth": 4, "eta": 0.08, "min_child_weight": 1.0, "subsample": 0.8, "colsample_bynode": 0.4,
         "lambda": 1.0, "num_parallel_tree": 1,
     }  # fmt: skip
 
     def propose(self, trial: Any) -> dict[str, Any]:
         return {
-            "max_depth": trial.suggest_int("max_depth", 2, 7),
-            "eta": trial.suggest_float("eta", 0.03, 0.3, log=True),
-            "min_child_weight": trial.suggest_float("min_child_weight", 0.05, 20, log=True),
-            "subsample": trial.suggest_float("subsample", 0.4, 1.0),
-            "colsample_bytree": trial.suggest_float("colsample_bytree", 0.3, 1.0),
-            "lambda": trial.suggest_float("lambda", 0.1, 30, log=True),
+            "max_depth": trial.suggest_int("max_depth", 2, 6),
+            "eta": trial.suggest_float("eta", 0.04, 0.2, log=True),
+            "min_child_weight": trial.suggest_float("min_child_weight", 0.3, 20, log=True),
+            "subsample": trial.suggest_float("subsample", 0.5, 1.0),
+            "colsample_bynode": trial.suggest_float("colsample_bynode", 0.25, 1.0),
+            "lambda": trial.suggest_float("lambda", 0.3, 30, log=True),
             "num_parallel_tree": trial.suggest_int("num_parallel_tree", 1, 3),
         }
 
@@ -92,7 +92,7 @@ class XGBoost:
             "tree_method": "hist",
             "device": "cpu",
             "max_bin": BINS,
-            "base_score": round(float(np.average(examples.y, weights=examples.weight)), 9),
+            "base_score": 0.5,  # from the prior, rare positives weigh too little for a leaf's least weight
             "seed": seed,
             "nthread": THREADS,
             "verbosity": 0,
