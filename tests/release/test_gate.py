@@ -277,3 +277,30 @@ def test_a_champion_that_came_after_the_evaluation_makes_it_worthless_until_it_i
     with Ledger(broken.settings.need("database_url")) as ledger:
         kinds = [one.verdict for one in ledger.verdicts(broken.project.name, "gate")]
     assert kinds[:2] == ["REJECT", "REJECT"]
+
+
+def test_a_slice_that_is_surely_worse_than_its_floor_refuses_the_run_and_small_ones_are_named(broken):
+    """Through the stages, on scores of a real model: the floor is raised until one group cannot reach it."""
+    passing = gate.run(broken.project, broken.settings, run=RUN)
+    assert passing.exit_code == 0
+    assert "too few rows to judge fraud: roc_auc of" in passing.line
+    stricter = tuple(
+        replace(one, minimum=0.999) if one.name == "weekday" else one for one in broken.project.gate.slices
+    )
+    project = replace(broken.project, gate=replace(broken.project.gate, slices=stricter))
+    evaluate.run(project, broken.settings, run=RUN)
+    refused = gate.run(project, broken.settings, run=RUN)
+    assert refused.exit_code == 1
+    failed = [check["name"] for check in refused.facts["checks"] if not check["passed"]]
+    assert "fraud: roc_auc of weekday working day" in failed
+    assert all("of weekday" in name for name in failed)
+
+
+def test_a_slice_declared_after_the_evaluation_is_missing_and_not_passed(broken):
+    later = Slice(name="later", column="amount", edges=(50.0,), minimum=0.0)
+    project = replace(broken.project, gate=replace(broken.project.gate, slices=(*broken.project.gate.slices, later)))
+    refused = gate.run(project, broken.settings, run=RUN)
+    assert refused.exit_code == 1
+    assert "of later below 50 (the evaluation does not mention this group)" in refused.line
+    evaluate.run(project, broken.settings, run=RUN)
+    assert gate.run(project, broken.settings, run=RUN).exit_code == 0
