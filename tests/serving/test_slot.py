@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import Any
@@ -138,6 +139,14 @@ def test_a_body_that_hides_its_size_is_cut_off(client: httpx.Client) -> None:
         status = 413
     assert status == 413
     assert client.get("/readyz").status_code == 200
+
+
+def test_a_body_that_does_not_arrive_is_given_up(client: httpx.Client) -> None:
+    head = f"POST /fraud/predict HTTP/1.1\r\nhost: x\r\nauthorization: {client.headers['authorization']}\r\n"
+    with socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=30) as slow:
+        slow.sendall(f"{head}content-length: 1000\r\n\r\n{{".encode())
+        assert client.post("/fraud/predict", json=payment()).status_code == 200
+        assert slow.recv(1_000).startswith(b"HTTP/1.1 408 ")
 
 
 @pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic a2V5"}])
