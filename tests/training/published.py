@@ -42,10 +42,16 @@ def payments(day: date, rows: int = 300) -> pa.Table:
 def publish_days(lake: Lake, days: Batches, rows: int = 300) -> None:
     """Their spines."""
     for day in days:
-        table = payments(day, rows)
+        publish_spine(lake, day, payments(day, rows))
 
-        def write(folder, table=table) -> int:
-            pq.write_table(table, folder / "part-00000.parquet")
-            return len(table)
 
-        publish(lake.spine(FRAUD.name, day), write, inputs={"made up": str(rows)}, watermark=str(day))
+def publish_spine(lake: Lake, day: date, table: pa.Table) -> None:
+    """A day's spine; a column that a live view reads and the table lacks is 0."""
+    for name in sorted({column for view in FRAUD.live_views for column in view.columns} - set(table.column_names)):
+        table = table.append_column(name, pa.array(np.zeros(len(table), dtype=np.int64)))
+
+    def write(folder) -> int:
+        pq.write_table(table, folder / "part-00000.parquet")
+        return len(table)
+
+    publish(lake.spine(FRAUD.name, day), write, inputs={"made up": str(len(table))}, watermark=str(day))
