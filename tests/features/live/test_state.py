@@ -16,7 +16,7 @@ from jobs.features.live import state
 from jobs.features.live.plan import plan_of
 from jobs.spec import LiveView
 from tests.features.live.streams import DAY, HOUR, NOW, START, Row, events, naive, streams, view_of
-from tests.features.live.views import every_view
+from tests.features.live.views import VIEWS, every_view
 
 
 def readable(view: LiveView, newest: int, time: int) -> bool:
@@ -168,3 +168,14 @@ def test_ids_grow_and_keep_their_order() -> None:
     for row in rows:
         assert state.read(view, data, START, row.id) == naive(view, rows, START, row.id)
         assert state.add(view, data, events(view, [row]), NOW) == data
+
+
+def test_a_tie_on_the_edge_of_a_folded_tile_is_not_counted_before_its_turn() -> None:
+    """Read again three days later, from what the window without a hop still keeps."""
+    view = VIEWS["mixed"]
+    tied = [Row(START + DAY, name, 10, 1, "Bern") for name in ("a", "b")]
+    rows = [*tied, Row(START + 4 * DAY, "c", 1, 2, "Genf")]
+    data = state.add(view, None, events(view, rows), NOW)
+    assert readable(view, rows[-1].time, tied[0].time)
+    for row in rows:
+        assert state.read(view, data, row.time, row.id) == naive(view, rows, row.time, row.id)
