@@ -142,9 +142,12 @@ def _show(
     library = next(library for one, library in picked if one is model)
     logged = json.loads((folder / "tracking" / f"{model.name}-{library}.json").read_bytes())["run_id"]
     files = [path for path in sorted(bundle.folder.iterdir()) if path.suffix != ".parquet"]
-    text = (bundle.folder / f"{model.name}-card.md").read_text()
-    times = read_times(folder / "costs", model)
-    text += cards.timing(model, times) if times else ""
+    for one in project.models:
+        times, path = read_times(folder / "costs", one), folder / "tracking" / f"{one.name}-times.md"
+        if times:
+            write_atomically(path, cards.timing(one, times).encode())
+            files.append(path)
+    text = cards.shortened((bundle.folder / f"{model.name}-card.md").read_text())
     registry = Registry(settings, project.name)
 
     def act(client: Any) -> str:

@@ -11,6 +11,8 @@ from jobs.spec import Model, Project
 from jobs.training.metrics import METRICS
 
 _TEMPLATE = Path(__file__).with_suffix(".md.jinja")
+DESCRIBED = 5_000
+"""As many characters as MLflow keeps of a version's description."""
 _UNKNOWN = "–"
 _VALUE = re.compile(r"\{[^}]*\}")
 
@@ -45,9 +47,23 @@ def card(
     )
 
 
+def shortened(text: str, characters: int = DESCRIBED) -> str:
+    """As many whole sections of a card as fit, and which are left out."""
+    title, *sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)
+    if len(text) <= characters:
+        return text
+    kept, left = title, [one.partition("\n")[0].removeprefix("## ") for one in sections]
+    for one in sections:
+        more = f"The rest is in this version's files: {', '.join(left[1:])}.\n"
+        if len(kept) + len(one) + len(more) > characters:
+            break
+        kept, left = kept + one, left[1:]
+    return kept + f"The rest is in this version's files: {', '.join(left)}.\n"
+
+
 def timing(model: Model, times: Mapping[str, Any]) -> str:
     """The part of a card that differs from machine to machine: microseconds to read and compute the inputs."""
-    lines = ["", "## Time to read and compute, on the machine that evaluated", ""]
+    lines = [f"# {model.name}: time to read and compute, on the machine that evaluated", ""]
     lines += ["| input | µs to read what it needs, by itself |", "|---|---:|"]
     lines += [f"| `{name}` | {_number(times['inputs'][name], 1)} |" for name in model.inputs]
     views = ", ".join(f"`{name}` {_number(value, 1)} µs" for name, value in times["views"].items())
