@@ -2,7 +2,9 @@
 
 **start** loads the challenger into the idle slot and checks it; each **step** brings it to a share of the
 traffic, watches it for as long as the project's policy says and decides: advance, hold (the task is
-deferred and asks again) or roll back; **promote** makes it the champion by compare-and-set.
+deferred and asks again) or roll back; **promote** first replays what the release itself has served, which
+must be what the lake says it should have been, and makes it the champion by compare-and-set. A first
+release has served nothing before: for it the replay does not apply, and the verdict says so.
 
 Started when a training registers a release, or by hand from the form. A rolled-back release shows as a
 failed step whose last log line is the reason; the champion has all the traffic again, and nothing is

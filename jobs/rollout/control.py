@@ -17,9 +17,10 @@ from jobs.release.ledger import Champion, Ledger
 from jobs.rollout import candidate, machine
 from jobs.rollout.machine import Rollout, State
 from jobs.rollout.measure import Counts, count, kept, observed, recalled
+from jobs.rollout.replayed import replayed
 from jobs.rollout.router import Router
 from jobs.rollout.slots import Slots
-from jobs.rollout.verdict import Action, Observed, Verdict, decide, decide_first
+from jobs.rollout.verdict import Action, Observed, Verdict, decide, decide_first, decide_promotion
 from jobs.services.ports import SLOTS
 from jobs.settings import Settings
 from jobs.spec import Project
@@ -93,36 +94,58 @@ class Controller:
             pause("rollout-judged")
             return self._finished(version, after), verdict
 
-    def promote(self) -> Rollout:
-        """The rollout with its release champion; a rehearsal, or a release somebody overtook, is rolled back instead.
+    def promote(self) -> tuple[Rollout, Verdict | None]:
+        """The rollout with its release champion, and the verdict on its replay; None where that was decided before.
 
-        Raises TidemillError unless the release has passed the step at 100 %.
+        A rehearsal, a release somebody overtook, or one whose answers are not what the lake says is rolled back
+        instead. Raises TidemillError unless the release has passed the step at 100 %.
         """
         with self._alone():
             version, rollout = self._resumed()
             if not rollout.under_way:
-                return rollout
+                return rollout, None
             machine.refuse_early(rollout)
             if rollout.rehearse:
                 rollout = machine.ended(
                     rollout, "rolled_back", f"rehearsal ended ({rollout.rehearse}) without a rollback"
                 )
-                return self._finished(self._save(version, rollout), rollout)
-            try:
-                champion = self._crowned(rollout)
-            except StaleEpochError as error:
-                rollout = machine.ended(rollout, "rolled_back", str(error))
-                return self._finished(self._save(version, rollout), rollout)
-            pause("rollout-promoted")
-            folder = self.lake.release(self.project.name, rollout.release)
-            self.slots.assign(
-                self.project.name, rollout.slot, rollout.release, rollout.digest, champion.epoch, folder
-            )  # fmt: skip
-            rollout = replace(rollout, state="promoted", epoch=champion.epoch, reason="promoted")
-            self._save(version, rollout)
-            self._enforce(rollout)
-            self._record(rollout, "PROMOTE")
-            return rollout
+                return self._finished(self._save(version, rollout), rollout), None
+            verdict = None
+            crowned = self._is_crowned(rollout)
+        if not crowned:
+            verdict = self._replayed(rollout)
+        with self._alone():
+            now = self.present()
+            if now is None or now[0] != version:  # somebody else ended it meanwhile
+                return now[1] if now else rollout, None
+            if verdict:
+                rollout = machine.judged(rollout, verdict, _now())
+                version = self._save(version, rollout)
+                pause("rollout-replayed")
+                if verdict.action is not Action.ADVANCE:
+                    return self._finished(version, rollout), verdict
+            return self._promoted(version, rollout), verdict
+
+    def _promoted(self, version: int, rollout: Rollout) -> Rollout:
+        try:
+            champion = self._crowned(rollout)
+        except StaleEpochError as error:
+            rollout = machine.ended(rollout, "rolled_back", str(error))
+            return self._finished(self._save(version, rollout), rollout)
+        pause("rollout-promoted")
+        folder = self.lake.release(self.project.name, rollout.release)
+        self.slots.assign(self.project.name, rollout.slot, rollout.release, rollout.digest, champion.epoch, folder)
+        rollout = replace(rollout, state="promoted", epoch=champion.epoch, reason="promoted")
+        self._save(version, rollout)
+        self._enforce(rollout)
+        self._record(rollout, "PROMOTE")
+        return rollout
+
+    def _replayed(self, rollout: Rollout) -> Verdict:
+        found = None if rollout.first else replayed(self.project, self._settings, rollout)
+        advanced = next(one for one in reversed(rollout.verdicts) if one["verdict"] == Action.ADVANCE.value)
+        waited = (datetime.now(UTC) - datetime.fromisoformat(str(advanced["at"]))).total_seconds()
+        return decide_promotion(found, waited, self.project.canary, self.project.replay)
 
     def abort(self, reason: str) -> tuple[Rollout, bool]:
         """The rollout aborted and all traffic with the champion, and whether this call did it."""
@@ -210,11 +233,16 @@ class Controller:
         waited = (datetime.now(UTC) - began).total_seconds()
         return decide(rollout.percent, mine, stable, waited, self.project.canary)
 
-    def _crowned(self, rollout: Rollout) -> Champion:
+    def _is_crowned(self, rollout: Rollout) -> bool:
+        """Whether an attempt before this one was killed right after it won."""
         champion = self.ledger.champion(self.project.name)
         mine = (rollout.epoch_seen + 1, rollout.release, rollout.digest)
-        if champion and (champion.epoch, champion.release, champion.digest) == mine:
-            return champion  # an attempt before this one was killed right after it won
+        return champion is not None and (champion.epoch, champion.release, champion.digest) == mine
+
+    def _crowned(self, rollout: Rollout) -> Champion:
+        champion = self.ledger.champion(self.project.name)
+        if champion and self._is_crowned(rollout):
+            return champion
         return self.ledger.promote(self.project.name, rollout.epoch_seen, rollout.release, rollout.digest)
 
     def _finished(self, version: int, rollout: Rollout) -> Rollout:

@@ -13,12 +13,15 @@ from enum import StrEnum
 
 from jobs.release.checks import Check
 from jobs.rollout.statistics import Histogram, count_above, evidence_above, quantile
-from jobs.spec import Canary
+from jobs.spec import Canary, Replay
 
 ALPHA = 0.01
 """The chance, over all looks at a step, of rolling back a candidate that keeps to a limit."""
 TAIL = 0.05
 """Of a candidate's requests, the share that may be slower than the limit: its 95th percentile."""
+
+
+BEFORE = "before promotion"
 
 
 class Action(StrEnum):
@@ -39,6 +42,17 @@ class Observed:
     """Milliseconds of each attempt."""
     ready: bool = True
     restarts: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replayed:
+    """What the candidate's own answers came to when they were computed once more; None is what could not be."""
+
+    vectors: int | None
+    identical: int | None
+    unexplained: int | None
+    """Those that differ for a reason nobody knows."""
+    detail: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,21 +102,56 @@ def decide(percent: int, candidate: Observed, stable: Observed | None, waited: f
     >>> decide(5, good, good, 60, Canary()).reason
     'at 5 %: watched for 60 of 600 seconds'
     """
-    alive = _alive(candidate)
+    where, alive = f"at {percent} %", _alive(candidate)
     if not alive.passed:
-        return _rolled_back(percent, alive, (alive,))
+        return _rolled_back(where, alive, (alive,))
     measured = _measured(candidate, waited)
     if not measured.passed:
-        return _pending(percent, (alive, measured), waited, policy)
+        return _pending(where, (alive, measured), waited, policy)
     errors, fatal_errors = _errors(candidate, policy)
     slow, fatal_slow = _slow(percent, candidate, stable, policy)
     checks = (alive, measured, _enough(candidate, policy), errors, slow, _baked(waited, policy))
     for check, fatal in ((errors, fatal_errors), (slow, fatal_slow)):
         if fatal:
-            return _rolled_back(percent, check, checks)
+            return _rolled_back(where, check, checks)
     if all(check.passed for check in checks):
-        return Verdict(action=Action.ADVANCE, reason=f"at {percent} %: {errors.detail}; {slow.detail}", checks=checks)
-    return _pending(percent, checks, waited, policy)
+        return Verdict(action=Action.ADVANCE, reason=f"{where}: {errors.detail}; {slow.detail}", checks=checks)
+    return _pending(where, checks, waited, policy)
+
+
+def decide_promotion(replayed: Replayed | None, waited: float, canary: Canary, policy: Replay) -> Verdict:
+    """The verdict on a release that has all the traffic: whether what it served is what the lake says.
+
+    None is a first release, which had no traffic before this. An answer that nothing explains ends it; too few that
+    are identical do so beyond chance, and otherwise it waits for more of them, until the deadline.
+
+    >>> served = Replayed(vectors=1_000, identical=1_000, unexplained=0, detail="1000 of 1000 vectors are identical")
+    >>> decide_promotion(served, 5, Canary(), Replay()).reason
+    'before promotion: 1000 of 1000 vectors are identical'
+    """
+    if replayed is None:
+        detail = "a replay does not apply: a first release has served nothing before"
+        check = Check(name="replayed", value=None, bound=policy.minimum_identical, passed=True, detail=detail)
+        return Verdict(action=Action.ADVANCE, reason=f"{BEFORE}: {detail}", checks=(check,))
+    known = _known(replayed)
+    if not known.passed:
+        return _pending(BEFORE, (known,), waited, canary)
+    same, certain = _same(replayed, policy)
+    total = replayed.vectors or 0
+    needed = f"{total} of {canary.minimum_requests} vectors replayed"
+    enough = Check(
+        name="enough",
+        value=total,
+        bound=canary.minimum_requests,
+        passed=0 < total >= canary.minimum_requests,
+        detail=needed,
+    )
+    checks = (known, enough, same)
+    if certain and (enough.passed or replayed.unexplained):
+        return _rolled_back(BEFORE, same, checks)
+    if all(check.passed for check in checks):
+        return Verdict(action=Action.ADVANCE, reason=f"{BEFORE}: {same.detail}", checks=checks)
+    return _pending(BEFORE, checks, waited, canary)
 
 
 def summary(check: Check) -> Mapping[str, object]:
@@ -116,20 +165,20 @@ def summary(check: Check) -> Mapping[str, object]:
     }
 
 
-def _rolled_back(percent: int, why: Check, checks: tuple[Check, ...]) -> Verdict:
-    return Verdict(action=Action.ROLL_BACK, reason=f"at {percent} %: {why.detail}", checks=checks)
+def _rolled_back(where: str, why: Check, checks: tuple[Check, ...]) -> Verdict:
+    return Verdict(action=Action.ROLL_BACK, reason=f"{where}: {why.detail}", checks=checks)
 
 
-def _pending(percent: int, checks: tuple[Check, ...], waited: float, policy: Canary) -> Verdict:
+def _pending(where: str, checks: tuple[Check, ...], waited: float, policy: Canary) -> Verdict:
     first = next(check for check in checks if not check.passed)
     left = policy.deadline_seconds - waited
     if not left > 0:  # a wait that is no number is at its deadline
-        late = f"at {percent} %: {first.detail}, at the deadline of {policy.deadline_seconds} seconds"
+        late = f"{where}: {first.detail}, at the deadline of {policy.deadline_seconds} seconds"
         return Verdict(action=Action.ROLL_BACK, reason=late, checks=checks)
     wait = policy.bake_seconds - waited if first.name == "baked" else policy.bake_seconds / 4
     return Verdict(
         action=Action.HOLD,
-        reason=f"at {percent} %: {first.detail}",
+        reason=f"{where}: {first.detail}",
         checks=checks,
         wait_seconds=math.ceil(min(max(wait, 1), left, 60)),
     )
@@ -193,6 +242,30 @@ def _slow(percent: int, candidate: Observed, stable: Observed | None, policy: Ca
     if mine > limit:
         detail += f", above {limit:.1f} ms" + (" beyond chance" if certain else "")
     return Check(name="latency", value=mine, bound=limit, passed=mine <= limit, detail=detail), certain
+
+
+def _known(replayed: Replayed) -> Check:
+    total, identical, unexplained = replayed.vectors, replayed.identical, replayed.unexplained
+    passed = (
+        total is not None
+        and identical is not None
+        and unexplained is not None
+        and min(identical, unexplained) >= 0
+        and identical + unexplained <= total
+    )
+    return Check(name="measured", value=total, bound=None, passed=passed, detail=replayed.detail)
+
+
+def _same(replayed: Replayed, policy: Replay) -> tuple[Check, bool]:
+    total, identical = replayed.vectors or 0, replayed.identical or 0
+    share = identical / total if total else None
+    passed = share is not None and share >= policy.minimum_identical and not replayed.unexplained
+    limit = 1 - policy.minimum_identical
+    beyond = evidence_above(total - identical, total, limit) >= 1 / ALPHA if 0 < limit < 1 else not passed
+    check = Check(
+        name="replayed", value=share, bound=policy.minimum_identical, passed=passed, detail=replayed.detail
+    )  # fmt: skip
+    return check, not passed and (bool(replayed.unexplained) or beyond)
 
 
 def _enough(candidate: Observed, policy: Canary) -> Check:

@@ -37,7 +37,7 @@ def run(
                 case "step":
                     result = _stepped(*controller.step(percent))
                 case "promote":
-                    result = _promoted(controller.promote())
+                    result = _promoted(*controller.promote())
                 case "abort":
                     result = _aborted(*controller.abort(reason))
                 case "status":
@@ -72,11 +72,16 @@ def _stepped(rollout: Rollout, verdict: Verdict | None) -> Result:
     return Result(line=line, facts=facts, exit_code=99 if verdict.action is Action.HOLD else 0)
 
 
-def _promoted(rollout: Rollout) -> Result:
+def _promoted(rollout: Rollout, verdict: Verdict | None) -> Result:
+    if verdict and verdict.action is Action.HOLD:
+        return _stepped(rollout, verdict)
     if rollout.state != "promoted":
         return _back(rollout)
     stable = f"; {rollout.stable_slot} stands by" if rollout.stable_slot else ""
-    line = f"rollout: release {rollout.release} is champion in epoch {rollout.epoch}, in slot {rollout.slot}{stable}"
+    why = f" ({verdict.reason})" if verdict else ""
+    line = (
+        f"rollout: release {rollout.release} is champion in epoch {rollout.epoch}, in slot {rollout.slot}{stable}{why}"
+    )
     return Result(line=line, facts=_facts(rollout))
 
 
@@ -111,8 +116,12 @@ def _status(controller: Controller) -> Result:
         return Result(line="rollout: none yet", facts=facts)
     rollout = found[1]
     walked = ", ".join(f"{one['percent']} % {one['verdict']}" for one in rollout.verdicts)
+    replayed = [check for one in rollout.verdicts for check in one["checks"] if check["name"] == "replayed"]
     line = f"rollout: release {rollout.release} {rollout.state.replace('_', ' ')}, {_share(rollout)} ({walked or 'no verdict yet'})"
-    return Result(line=line, facts={**facts, **_facts(rollout), "verdicts": list(rollout.verdicts)})
+    if replayed:
+        line += f"; replayed before promotion: {replayed[-1]['detail']}"
+    shown = {"replayed": replayed[-1] if replayed else None, "verdicts": list(rollout.verdicts)}
+    return Result(line=line, facts={**facts, **_facts(rollout), **shown})
 
 
 def _facts(rollout: Rollout) -> dict[str, Any]:

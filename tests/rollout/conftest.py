@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 from pydantic import SecretStr
 
 from jobs.errors import TidemillError
+from jobs.features.materialize import materialize
 from jobs.lake import Lake
 from jobs.projects.fraud.spec import FRAUD
 from jobs.release.bundle import Bundle
@@ -34,7 +36,7 @@ from tests.releases import release
 
 KEY = "test-key-of-the-rollout"
 PROJECT = replace(FRAUD, canary=replace(FRAUD.canary, bake_seconds=2, deadline_seconds=90, minimum_requests=60))
-PAYMENT = {"terminal_id": "t-1", "amount_cents": 1_250, "event_time": "2026-02-01T12:00:00Z"}
+PAYMENT = {"terminal_id": "t-1", "amount_cents": 1_250}
 
 
 @dataclass
@@ -105,6 +107,15 @@ class Installation:
                 return code, facts
             time.sleep(min(float(facts["wait_seconds"]), 1))
 
+    def promoted(self, seconds: float = 60) -> tuple[int, dict[str, Any]]:
+        """Asks for the promotion until it is no longer HOLD."""
+        deadline = time.monotonic() + seconds
+        while True:
+            code, facts = self.ask("promote")
+            if code != 99 or time.monotonic() > deadline:
+                return code, facts
+            time.sleep(min(float(facts["wait_seconds"]), 1))
+
     def become_champion(self) -> Bundle:
         """A first release, walked to champion."""
         bundle = self.challenger()
@@ -119,31 +130,40 @@ class Load:
     """Clients that keep asking, and what they were answered.
 
     Every other request is for a customer whom the watched slot answered before: customers stick to a slot, so a
-    small share of them that is busy makes evidence sooner than a small share of everybody.
+    small share of them that is busy makes evidence sooner than a small share of everybody. A customer's payments
+    come one after the other, from one client and as they happen: live features count what came before.
     """
 
     address: str
     statuses: dict[int, int] = field(default_factory=dict)
     releases: dict[str, int] = field(default_factory=dict)
     slot: str = "green"
-    watched: list[str] = field(default_factory=list)
+    name: str = field(default_factory=lambda: uuid.uuid4().hex[:6])
+    """What tells its customers from those of other tests."""
+    watched: dict[int, list[str]] = field(default_factory=dict)
+    """For each client its customers that the slot has answered."""
     _over: threading.Event = field(default_factory=threading.Event)
 
     def ask(self, number: int) -> None:
-        asked = 0
+        asked, mine = 0, self.watched.setdefault(number, [])
         with httpx.Client(base_url=self.address, headers={"authorization": f"Bearer {KEY}"}, timeout=15) as client:
             while not self._over.is_set():
                 asked += 1
-                busy = asked % 2 and self.watched
-                customer = self.watched[asked % len(self.watched)] if busy else f"c-{number}-{asked % 400}"
-                payment = {**PAYMENT, "customer_id": customer, "transaction_id": f"{number}-{asked}"}
+                customer = mine[asked % len(mine)] if asked % 2 and mine else f"c-{self.name}-{number}-{asked % 400}"
+                now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+                payment = {
+                    **PAYMENT,
+                    "event_time": now,
+                    "customer_id": customer,
+                    "transaction_id": f"{uuid.uuid4().hex}-{number}",
+                }
                 answer = client.post(f"/{PROJECT.name}/predict", json=payment, headers={"x-entity": customer})
                 self.statuses[answer.status_code] = self.statuses.get(answer.status_code, 0) + 1
                 if answer.status_code == 200:
                     name = answer.json()["release"]
                     self.releases[name] = self.releases.get(name, 0) + 1
-                    if answer.json()["slot"] == self.slot and len(self.watched) < 200:
-                        self.watched.append(customer)
+                    if answer.json()["slot"] == self.slot and len(mine) < 100:
+                        mine.append(customer)
                 time.sleep(0.004)
 
 
@@ -188,6 +208,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator
     settings = settings.model_copy(
         update={"supervisor_socket": values["supervisor_socket"], "api_key": SecretStr(KEY)}
     )  # fmt: skip
+    materialize(PROJECT, settings)  # nothing is published: every view is there, and empty
     wanted = [programs._router(settings), *programs._slots(settings)]
     supervisor.start(settings, wanted)
     rpc = supervisor.rpc(settings)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import time
+from contextlib import closing
 
 import httpx
 import pytest
@@ -38,6 +40,7 @@ def test_a_first_release_then_a_better_one_walk_to_champion_and_no_request_is_lo
         assert installation.ask("step", percent=percent)[0] == 0
     code, facts = installation.ask("promote")
     assert (code, facts["state"], facts["epoch"]) == (0, "promoted", 1)
+    assert "does not apply" in installation.ask("status")[1]["replayed"]["detail"]
     assert installation.ask("promote")[1] == facts
     assert champion(installation) == (1, first.release)
     assert installation.ask("start")[0] == 99
@@ -60,17 +63,48 @@ def test_a_first_release_then_a_better_one_walk_to_champion_and_no_request_is_lo
             assert installation.weights == {"blue": 100 - percent, "green": percent}
         assert installation.ask("step", percent=25)[0] == 0, "a step that was passed stays passed"
         assert installation.weights["green"] == 100
-        code, facts = installation.ask("promote")
+        code, facts = installation.promoted()
         assert (code, facts["epoch"]) == (0, 2), facts
     assert set(traffic.statuses) == {200}
     assert traffic.releases.keys() == {first.release, second.release}
     assert champion(installation) == (2, second.release)
     code, facts = installation.ask("status")
     said = [(one["percent"], one["verdict"]) for one in facts["verdicts"]]
-    assert said == [(0, "ADVANCE"), (5, "ADVANCE"), (25, "ADVANCE"), (50, "ADVANCE"), (100, "ADVANCE")]
+    assert said == [
+        (0, "ADVANCE"),
+        (5, "ADVANCE"),
+        (25, "ADVANCE"),
+        (50, "ADVANCE"),
+        (100, "ADVANCE"),
+        (100, "ADVANCE"),
+    ]
+    assert facts["replayed"]["value"] >= PROJECT.replay.minimum_identical
     assert facts["challenger"] is None
     assert installation.slots.state(PROJECT.name, "blue")["release"] == first.release, "the old one stands by"
     assert installation.ask("abort")[1]["state"] == "promoted", "what has ended cannot be aborted"
+
+
+def test_a_candidate_that_was_served_other_features_is_not_promoted(installation: Installation) -> None:
+    held = installation.become_champion()
+    installation.challenger()
+    store = installation.settings.home / "online" / f"{PROJECT.name}.sqlite"
+    with load(installation, clients=4) as traffic:
+        assert installation.ask("start")[0] == 0
+        for percent in PROJECT.canary.steps:
+            code, facts = installation.walk(percent)
+            assert code == 0, facts
+        for _ in range(20):  # the store keeps losing what customers did before
+            with closing(sqlite3.connect(store, timeout=30)) as connection, connection:
+                connection.execute("delete from online where name like 'customer:c-%'")
+            time.sleep(0.1)
+        time.sleep(2.5)
+        code, facts = installation.promoted()
+    assert code == 1
+    assert "before promotion: " in facts["reason"]
+    assert "missing key" in facts["reason"]
+    assert (facts["state"], installation.weights) == ("rolled_back", {"blue": 100, "green": 0})
+    assert champion(installation) == (1, held.release)
+    assert set(traffic.statuses) == {200}
 
 
 @pytest.mark.fault("F56")
@@ -114,24 +148,26 @@ def test_a_candidate_killed_under_load_is_rolled_back_and_clients_see_no_error(i
 
 
 @pytest.mark.fault("F57")
-@pytest.mark.parametrize("phase", ["entered", "weights", "judged", "promoted"])
+@pytest.mark.parametrize("phase", ["entered", "weights", "judged", "replayed", "promoted"])
 def test_a_controller_killed_anywhere_is_continued_by_the_next(installation: Installation, phase: str) -> None:
     installation.become_champion()
     fresh = installation.challenger()
     assert installation.ask("start")[0] == 0
     with load(installation, clients=4):
-        if phase == "promoted":
+        at_the_end = phase in ("replayed", "promoted")
+        if at_the_end:
             for percent in PROJECT.canary.steps:
                 code, facts = installation.walk(percent)
                 assert code == 0, facts
-        arguments = ("promote",) if phase == "promoted" else ("step", "--percent", "5")
+        arguments = ("promote",) if at_the_end else ("step", "--percent", "5")
         killed = _killed_at(installation, f"rollout-{phase}", *arguments)
         assert killed == -signal.SIGKILL
         assert sum(installation.weights.values()) == 100
-        if phase == "promoted":
-            assert champion(installation) == (2, fresh.release), "it was killed after it had won"
-            code, facts = installation.ask("promote")
-            assert (code, facts["epoch"]) == (0, 2)
+        if at_the_end:
+            won = champion(installation) == (2, fresh.release)
+            assert won is (phase == "promoted"), "it was killed right before or right after it had won"
+            code, facts = installation.promoted()
+            assert (code, facts["epoch"]) == (0, 2), facts
             assert installation.weights == {"blue": 0, "green": 100}
         else:
             code, facts = installation.walk(5)
