@@ -81,8 +81,8 @@ def answers(view: LiveView, answered: pa.Table) -> list[tuple[Any, ...]]:
 
 
 @every_view
-@examples(max_examples=20, deadline=None)
-@given(stream=streams(keys=KEYS), split=st.integers(0, 25))
+@examples(max_examples=30, deadline=None)
+@given(stream=streams(most=20, size=60, keys=KEYS[:2]), split=st.integers(0, 60))
 def test_duckdb_answers_as_the_declaration_says(
     view: LiveView, stream: list[Row], split: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
