@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,11 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from jobs.errors import DataRejected
+from jobs.features import vectors
 from jobs.features.live import offline
 from jobs.features.live.offline import windows
 from jobs.features.live.sql import query
+from jobs.projects.fraud.spec import TERMINAL
 from jobs.settings import Settings
 from jobs.spark import session
 from jobs.spec import LiveView
@@ -181,3 +183,12 @@ def test_a_mart_that_holds_an_event_twice_is_refused(tmp_path: Path) -> None:
     pq.write_table(table([row, row], labels=True), tmp_path / "day.parquet")
     with pytest.raises(DataRejected, match=r"spine has an event twice: 1 events asked.*tidemill features"):
         windows([keyed(SPENDING)], table([row], labels=False), {keyed(SPENDING): [str(tmp_path / "day.parquet")]})
+
+
+def test_the_event_days_within_reach_are_read() -> None:
+    day, moment = date(2018, 8, 1), timedelta(microseconds=1)
+    assert vectors.event_days(TERMINAL, day, day) == [day - timedelta(days=age) for age in range(37, -1, -1)]
+    for length, oldest in ((DAILY - moment, 1), (DAILY, 1), (DAILY + moment, 2)):
+        view = view_of((length, timedelta(0), None), functions=["count"])
+        assert vectors.event_days(view, day, day + DAILY)[0] == day - timedelta(days=oldest)
+        assert vectors.event_days(view, day, day + DAILY)[-1] == day + DAILY
