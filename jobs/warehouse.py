@@ -61,7 +61,7 @@ def _run(project: Project, settings: Settings, folder: Path, target: str) -> Non
     common = (
         *("--project-dir", str(MODELS), "--profiles-dir", str(MODELS), "--target", target),
         *("--target-path", str(folder / "target"), "--log-path", str(folder / "logs")),
-        *("--select", f"tag:{project.name}", "--quiet", "--log-level", "none"),
+        *("--select", f"tag:{project.name}", "--quiet", "--no-use-colors", "--log-level", "none"),
     )
     output = folder / "output.txt"
     with output.open("w") as out, redirect_stdout(out), redirect_stderr(out):

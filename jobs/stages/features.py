@@ -12,6 +12,7 @@ from jobs import warehouse
 from jobs.batch import Batches
 from jobs.errors import DataRejected, MissingBatchError
 from jobs.features.inputs import CleanDays, days_between
+from jobs.features.leaks import check_marts
 from jobs.features.materialize import materialize
 from jobs.features.offline import Partition, event_marts, save, wanted
 from jobs.lake import Lake
@@ -73,6 +74,7 @@ def _compute(project: Project, settings: Settings, days: CleanDays, stale: Seque
         asked[one.mart].append(one.batch)
         read.update(days_between(*one.reads))
     with warehouse.build(project, settings, tables=days.files(read), batches=asked) as marts:
+        check_marts(project, settings, days, stale, marts)
         for one in track(stale, "publish"):
             rows = marts.rows(f"{project.name}_{one.mart}", one.batch, one.order)
             save(project, one, rows, force)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from jobs.errors import DataRejected
 from jobs.spec import Model, Project, Split
 from jobs.storage import Published, verify
+from jobs.training.leaks import telling
 from jobs.training.metrics import Outcomes
 from jobs.training.splits import Fold, Plan, judged, learned
 
@@ -122,9 +123,13 @@ def rows_of(project: Project, model: Model, table: pa.Table, where: str) -> Fram
 
 
 def planned(model: Model, plan: Plan, rows: Frame, where: str) -> TrainingFrame:
-    """The rows with what a plan uses them for; raises DataRejected where a fold has no rows or a single class."""
+    """The rows with what a plan uses them for; raises DataRejected where a fold has no rows or a single class.
+
+    Also where an input alone tells the labels of the test.
+    """
     found = TrainingFrame(rows=rows, split=model.split, plan=plan)
-    faults = list(_fold_faults(found))
+    test = found.of("test")
+    faults = [*_fold_faults(found), *telling(model.inputs, test.vectors, test.label)]
     if faults:
         raise _rejected(model, where, faults)
     return found

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.batch import Batches, day_end, parse_day
-from jobs.features import vectors
+from jobs.features import leaks, vectors
 from jobs.lake import Lake
 from jobs.spec import FeatureView, LiveView, Model, Project
 from jobs.storage import Published, current
@@ -60,7 +60,7 @@ class Sources:
     def frame(self, model: Model, as_of: date) -> pa.Table:
         """A row for every event whose label was known by the end of a day: id, request columns, label, model inputs.
 
-        Ordered by (event time, event id).
+        Ordered by (event time, event id). Raises DataRejected for values visible before they can have been known.
         """
         import pyarrow as pa
         import pyarrow.compute as pc
@@ -73,6 +73,7 @@ class Sources:
         events = events.sort_by([("event_time", "ascending"), ("event_id", "ascending")])
         batch = {view: _paths(versions) for view, versions in self.views.items()}
         live = {view: _paths(versions) for view, versions in self.events.items()}
+        leaks.check_views(self.project, batch)
         matrix = vectors.inputs(self.project, vectors.join(self.project, events, batch, live))
         frame = events.select(["event_id", *vectors.payload_names(self.project, events.column_names), "label"])
         for index, name in enumerate(model.inputs):
