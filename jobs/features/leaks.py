@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from jobs import warehouse
 from jobs.engines import Engine
 from jobs.errors import DataRejected
+from jobs.features import vectors
 from jobs.features.inputs import CleanDays, days_between
 from jobs.features.offline import Partition, available_at, event_marts
 from jobs.lake import Lake
@@ -26,7 +27,8 @@ def check_marts(
     """Raises DataRejected when a batch of a mart is another one without the days after it, naming its columns.
 
     A day computed on time cannot know the next; a day computed with many others can. So of the first backfill with
-    each version of the models one batch is computed again from what was there by its end. Labels may be learned later.
+    each version of the models one batch is computed again from what was there by its end. What no request carries, such
+    as a label, may be learned later: a window reads it only after the label's delay.
     """
     version, stamp = warehouse.digest(project), Lake(settings.lake_uri).dbt_docs(project.name) / "checked.sha256"
     last = max(one.reads[1] for one in stale)
@@ -41,8 +43,10 @@ def check_marts(
     with warehouse.build(project, settings, tables=days.files(known), batches=asked) as then:
         for one in checked:
             name = f"{project.name}_{one.mart}"
-            learned = {"label"} if one.mart in event_marts(project) else set()
-            difference = _difference(then.rows(name, batch, one.order), marts.rows(name, batch, one.order), learned)
+            now = marts.rows(name, batch, one.order)
+            carried = {*vectors.payload_names(project, now.column_names), "event_id", "label_time", "batch"}
+            learned = set(now.column_names) - carried if one.mart in event_marts(project) else set()
+            difference = _difference(then.rows(name, batch, one.order), now, learned)
             if difference:
                 faults.append(f"- {name} of {batch}: {difference}")
     if faults:

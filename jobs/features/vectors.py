@@ -19,13 +19,11 @@ from jobs.storage import current
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_NOT_PAYLOAD = ("event_id", "label", "label_time")
-
 
 def payload_names(project: Project, columns: list[str]) -> list[str]:
-    """Which of a spine's columns the request carries: all but its id and label, and what the join added."""
-    joined = tuple(f"{view.name}__" for view in project.every_view)
-    return [name for name in columns if name not in _NOT_PAYLOAD and not name.startswith(joined)]
+    """Which of a spine's columns the request carries: the event's time, and what the project's first source requires."""
+    carried = {column.name for column in project.sources[0].columns if not column.nullable} | {"event_time"}
+    return [name for name in columns if name in carried]
 
 
 def payload(project: Project, events: pa.Table) -> dict[str, NDArray[Any]]:

@@ -23,6 +23,7 @@ from jobs.features import vectors
 from jobs.features.live.offline import windows
 from jobs.features.online import OnlineStore
 from jobs.lake import Lake
+from jobs.projects.fraud.features import LARGE_CENTS
 from jobs.projects.fraud.spec import CUSTOMER, CUSTOMER_PROFILE, FRAUD, TERMINAL
 from jobs.result import Result
 from jobs.settings import ROOT, Settings
@@ -289,6 +290,7 @@ def test_a_broken_data_test_publishes_nothing(settings: Settings, lake: Lake) ->
 def test_the_label_delay_is_the_same_number_in_the_spec_and_in_dbt() -> None:
     declared = yaml.safe_load((ROOT / "dbt" / "dbt_project.yml").read_text())
     assert declared["vars"]["fraud_label_delay_days"] == FRAUD.label.delay_days
+    assert declared["vars"]["fraud_large_cents"] == LARGE_CENTS
 
 
 def test_the_docs_open_from_disk(settings: Settings, lake: Lake) -> None:

@@ -23,6 +23,8 @@ from jobs.spec import (
 
 DELAY = timedelta(days=7)
 """Until a payment's label is known for certain."""
+DAYS = (1, 7, 30)
+"""The lengths of the windows that the Fraud Detection Handbook publishes."""
 
 TRANSACTIONS = Source(
     name="transactions",
@@ -62,27 +64,38 @@ FRAUD_REPORTS = Source(
 CUSTOMER = LiveView(
     name="customer",
     entity=("customer_id",),
-    windows=tuple(
-        window
-        for days in (1, 7, 30)
-        for window in (
-            Window(name=f"count_{days}d", function="count", length=timedelta(days=days)),
-            Window(name=f"amount_cents_{days}d", function="sum", column="amount_cents", length=timedelta(days=days)),
-        )
+    windows=(
+        *(Window(name=f"count_{days}d", function="count", length=timedelta(days=days)) for days in DAYS),
+        *(
+            Window(name=f"amount_cents_{days}d", function="sum", column="amount_cents", length=timedelta(days=days))
+            for days in DAYS
+        ),
+        Window(name="largest_cents_7d", function="max", column="amount_cents", length=timedelta(days=7)),
+        Window(name="genuine_23d", function="sum", column="genuine", length=timedelta(days=23), delay=DELAY),
+        Window(
+            name="genuine_cents_23d", function="sum", column="genuine_cents", length=timedelta(days=23), delay=DELAY
+        ),
     ),
 )
-"""What a customer pays, the present payment included."""
+"""What a customer pays, the present payment included; and what is usual: payments known to be genuine."""
 
 TERMINAL = LiveView(
     name="terminal",
     entity=("terminal_id",),
-    windows=tuple(
-        window
-        for days in (1, 7, 30)
-        for window in (
-            Window(name=f"count_{days}d", function="count", length=timedelta(days=days), delay=DELAY),
-            Window(name=f"frauds_{days}d", function="sum", column="label", length=timedelta(days=days), delay=DELAY),
-        )
+    windows=(
+        *(Window(name=f"count_{days}d", function="count", length=timedelta(days=days), delay=DELAY) for days in DAYS),
+        *(
+            Window(name=f"frauds_{days}d", function="sum", column="label", length=timedelta(days=days), delay=DELAY)
+            for days in DAYS
+        ),
+        Window(name="count_21d", function="count", length=timedelta(days=21), delay=DELAY),
+        Window(name="small_frauds_21d", function="sum", column="small_fraud", length=timedelta(days=21), delay=DELAY),
+        Window(
+            name="last_small_fraud_21d", function="last", column="small_fraud", length=timedelta(days=21), delay=DELAY
+        ),
+        Window(
+            name="last_genuine_day_21d", function="max", column="genuine_day", length=timedelta(days=21), delay=DELAY
+        ),
     ),
 )
 """Frauds at a terminal. Windows end seven days before the payment: only then is every label in them known."""
@@ -90,7 +103,7 @@ TERMINAL = LiveView(
 CUSTOMER_PROFILE = FeatureView(
     name="customer_profile",
     entity=("customer_id",),
-    features=("count_1d", "amount_cents_1d", "count_7d", "amount_cents_7d", "count_30d", "amount_cents_30d"),
+    features=("count_30d", "amount_cents_30d"),
     lookback_days=30,
 )
 """What a customer paid up to the end of a day."""
@@ -100,7 +113,9 @@ INPUTS = (
     "customer_count_1d", "customer_mean_amount_1d", "customer_count_7d", "customer_mean_amount_7d",
     "customer_count_30d", "customer_mean_amount_30d",
     "terminal_count_1d", "terminal_risk_1d", "terminal_count_7d", "terminal_risk_7d",
-    "terminal_count_30d", "terminal_risk_30d", "amount_over_mean_30d",
+    "terminal_count_30d", "terminal_risk_30d",
+    "amount_over_mean_30d", "is_large", "amount_over_usual", "largest_7d_over_usual",
+    "terminal_small_fraud_share_21d", "terminal_last_is_small_fraud", "terminal_days_since_genuine",
 )  # fmt: skip
 
 REASONS = (
@@ -108,6 +123,31 @@ REASONS = (
     Reason(input="is_weekend", text="paid on a weekend", zero="paid on a weekday"),
     Reason(input="is_night", text="paid between midnight and seven", zero="not paid at night"),
     Reason(input="amount_over_mean_30d", text="the amount is {value:.1f} times this customer's 30-day mean"),
+    Reason(input="is_large", text="the amount is over 220", zero="the amount is not over 220"),
+    Reason(
+        input="amount_over_usual",
+        text="the amount is {value:.1f} times what this customer's genuine payments usually are",
+        zero="no payment of this customer is known to be genuine yet",
+    ),
+    Reason(
+        input="largest_7d_over_usual",
+        text="the customer's largest payment in 7 days is {value:.1f} times what is usual",
+        zero="no payment of this customer is known to be genuine yet",
+    ),
+    Reason(
+        input="terminal_small_fraud_share_21d",
+        text="{value:.0%} of the payments at the terminal in 21 days, ending a week ago, were frauds of small amounts",
+        zero="no fraud of a small amount is known at the terminal in 21 days, ending a week ago",
+    ),
+    Reason(
+        input="terminal_last_is_small_fraud",
+        text="the terminal's last payment whose label is known was a fraud of a small amount",
+        zero="the terminal's last payment whose label is known was no fraud of a small amount",
+    ),
+    Reason(
+        input="terminal_days_since_genuine",
+        text="days since a payment at the terminal was known to be genuine: {value:.0f}",
+    ),
     *(
         reason
         for days, while_ in ((1, "1 day"), (7, "7 days"), (30, "30 days"))

@@ -23,12 +23,8 @@ daily as (
 select
     daily.customer_id,
     windows.batch,
-    cast(sum(case when windows.age < 1 then daily.payments else 0 end) as bigint) as count_1d,
-    cast(sum(case when windows.age < 1 then daily.amount_cents else 0 end) as bigint) as amount_cents_1d,
-    cast(sum(case when windows.age < 7 then daily.payments else 0 end) as bigint) as count_7d,
-    cast(sum(case when windows.age < 7 then daily.amount_cents else 0 end) as bigint) as amount_cents_7d,
-    cast(sum(case when windows.age < 30 then daily.payments else 0 end) as bigint) as count_30d,
-    cast(sum(case when windows.age < 30 then daily.amount_cents else 0 end) as bigint) as amount_cents_30d
+    cast(sum(daily.payments) as bigint) as count_30d,
+    cast(sum(daily.amount_cents) as bigint) as amount_cents_30d
 from daily
 inner join windows on daily.event_day = windows.event_day
 group by daily.customer_id, windows.batch

@@ -28,6 +28,7 @@ select
     payments.terminal_id,
     payments.amount_cents,
     payments.label_time,
+    {{ days_since_1970('payments.event_day') }} as days_since_1970,
     coalesce(payments.is_fraud, reported.event_id is not null) as label
 from payments
 left join reported

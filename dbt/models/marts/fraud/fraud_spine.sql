@@ -5,6 +5,10 @@ select
     payments.terminal_id,
     payments.amount_cents,
     payments.label,
+    not payments.label as genuine,
+    case when payments.label then 0 else payments.amount_cents end as genuine_cents,
+    case when payments.label then 0 else payments.days_since_1970 end as genuine_day,
+    payments.label and payments.amount_cents <= {{ var('fraud_large_cents') }} as small_fraud,
     payments.label_time,
     payments.event_day as batch
 from {{ ref('fraud_payments') }} as payments
