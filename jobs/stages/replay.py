@@ -13,7 +13,7 @@ from jobs.batch import Batches
 from jobs.errors import NothingToDo
 from jobs.features import dependencies
 from jobs.features.live import running
-from jobs.features.replay import causes, compare, corrections, evidence, known, log, outcome, truth
+from jobs.features.replay import before, causes, compare, evidence, known, log, outcome, truth
 from jobs.lake import Lake
 from jobs.monitoring.replay import Inputs, Replays
 from jobs.monitoring.report import REPORT, RESULT, Day, summarise, write_index
@@ -25,7 +25,7 @@ from jobs.settings import Settings
 from jobs.spec import Project
 from jobs.storage import current, digest_code, digest_of, publish, write_atomically
 
-_CODE = (causes, compare, corrections, dependencies, evidence, known, log, outcome, running, truth)
+_CODE = (before, causes, compare, dependencies, evidence, known, log, outcome, running, truth)
 
 
 def run(

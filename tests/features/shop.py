@@ -34,17 +34,45 @@ from jobs.lake import Lake
 from jobs.projects import hook
 from jobs.projects.fraud.spec import FRAUD
 from jobs.settings import Settings
-from jobs.spec import PREDICTIONS, Project
+from jobs.spec import PREDICTIONS, FeatureView, LiveView, Project, Window
 from jobs.stages import ingest
-from jobs.storage import POINTER, current, publish
+from jobs.storage import MANIFEST, POINTER, current, publish
 
 INPUTS = (
     "amount", "profile_count_7d", "profile_mean_30d", "customer_count_1d", "customer_mean_7d", "terminal_risk_30d",
     "amount_over_mean",
 )  # fmt: skip
+PROFILE = FeatureView(
+    name="customer_profile",
+    entity=("customer_id",),
+    features=("count_1d", "amount_cents_1d", "count_7d", "amount_cents_7d", "count_30d", "amount_cents_30d"),
+    lookback_days=30,
+)
+CUSTOMER = LiveView(
+    name="customer",
+    entity=("customer_id",),
+    windows=tuple(
+        window
+        for days in (1, 7)
+        for window in (
+            Window(name=f"count_{days}d", function="count", length=timedelta(days=days)),
+            Window(name=f"amount_cents_{days}d", function="sum", column="amount_cents", length=timedelta(days=days)),
+        )
+    ),
+)
+TERMINAL = LiveView(
+    name="terminal",
+    entity=("terminal_id",),
+    windows=(
+        Window(name="count_30d", function="count", length=timedelta(days=30), delay=timedelta(days=7)),
+        Window(name="frauds_30d", function="sum", column="label", length=timedelta(days=30), delay=timedelta(days=7)),
+    ),
+)
 SHOP: Project = replace(
     FRAUD,
     name="shop",
+    views=(PROFILE,),
+    live_views=(CUSTOMER, TERMINAL),
     models=(replace(FRAUD.models[-1], name="shop", inputs=INPUTS, reasons=()),),
     gate=replace(FRAUD.gate, slices=()),
 )
@@ -252,7 +280,10 @@ class Shop:
             return len(rows)
 
         publish(partition, write, inputs={"at": self.clock.isoformat()}, watermark="2026")
-        os.utime(partition / POINTER, (self.clock.timestamp(), self.clock.timestamp()))
+        now = current(partition)
+        assert now is not None
+        for path in (partition / POINTER, now.folder / MANIFEST):
+            os.utime(path, (self.clock.timestamp(), self.clock.timestamp()))
         self.clock += timedelta(minutes=1)
 
     def _spine(self, day: date) -> list[dict[str, Any]]:

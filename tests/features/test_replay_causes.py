@@ -200,6 +200,21 @@ def test_a_label_that_was_corrected_after_the_answer_is_stale(shop: Shop, tmp_pa
     assert found["inputs"]["terminal_risk_30d"]["causes"] == {"stale": 1, "unknown": 1}
 
 
+def test_a_correction_of_which_the_lake_keeps_no_trace_is_believed(shop: Shop, tmp_path: Path) -> None:
+    place = INPUTS.index("terminal_risk_30d")
+    for sale in sales(0, 1):
+        shop.answer(sale)
+    shop.perturb(0, place, 0.375)
+    shop.perturb(1, INPUTS.index("customer_count_1d"), 77.0)  # how many there were is no value that can be corrected
+    corrected = DAY - timedelta(days=8)
+    for label in (True, False):  # the version of that time is gone with the second
+        shop.deliver(corrected, [replace(sale, label=label) for sale in shop.sold(corrected)])
+    for back in range(1, 11):
+        if DAY - timedelta(days=back) != corrected:
+            shop.deliver(DAY - timedelta(days=back), shop.sold(DAY - timedelta(days=back)))
+    assert causes(shop, tmp_path) == {"stale": 1, "unknown": 1}
+
+
 def test_an_amount_that_the_lake_corrected_is_stale(shop: Shop, tmp_path: Path) -> None:
     first, second = sales(0, 60)
     shop.answer(first)

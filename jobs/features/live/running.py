@@ -1,7 +1,8 @@
-"""The windows of `offline` for views that only count and sum, from sorted arrays: the same numbers, several times faster.
+"""The windows of `offline` for views without `distinct`, from sorted arrays: the same numbers, several times faster.
 
-A count or a sum over a window is the difference of two running totals, and an event's place among those of its key is
-a binary search in one sorted array of whole numbers, key and time together.
+An event's place among those of its key is a binary search in one sorted array of whole numbers, key and time together;
+a window is then a range of places. A count or a sum over it is the difference of two running totals, the newest is its
+last place, and a least or greatest is that of two overlapping ranges whose lengths are powers of two.
 """
 
 from __future__ import annotations
@@ -95,17 +96,13 @@ class _Events:
                 found[row] = first[row] + names.index(ids[row].as_py())
         return np.asarray(found, dtype=np.int64)
 
-    def totals(self, column: Ints) -> Ints:
-        """The running total of a column of the table, before each event and after the last."""
-        return np.concatenate((np.zeros(1, np.int64), np.cumsum(column[self.order])))
-
 
 def _answers(view: LiveView, asked: pa.Table, files: list[str]) -> dict[str, NDArray[Any]]:
     import duckdb
     import pyarrow as pa
 
     plan = plan_of(view)
-    if not len(asked) or any(window.function not in ("count", "sum") for window in view.windows):
+    if not len(asked) or any(window.function == "distinct" for window in view.windows):
         raise _NotHere
     with duckdb.connect(":memory:") as connection:
         connection.execute("set timezone = 'UTC'")
@@ -131,12 +128,20 @@ def _answers(view: LiveView, asked: pa.Table, files: list[str]) -> dict[str, NDA
         return np.asarray(np.searchsorted(events.places, at, "right"), dtype=np.int64)
 
     bounds = [_bounds(extent, own_times, own, until) for extent in plan.extents]
-    totals = [events.totals(events.table[f"c{index}"].to_numpy()) for index in range(len(plan.columns))]
-    clock = events.totals(events.table["time"].to_numpy() & MASK)
+    columns = [events.table[f"c{index}"].to_numpy()[events.order] for index in range(len(plan.columns))]
+    clock = _totals(events.table["time"].to_numpy()[events.order] & MASK)
     found: dict[str, Ints] = {}
+    sums: dict[int, Ints] = {}
     for window, one in zip(view.windows, plan.windows, strict=True):
         tail, head = bounds[one.extent]
-        found[window.name] = head - tail if one.column < 0 else totals[one.column][head] - totals[one.column][tail]
+        if one.function == "count":
+            found[window.name] = head - tail
+        elif one.function == "sum":
+            if one.column not in sums:
+                sums[one.column] = _totals(columns[one.column])
+            found[window.name] = sums[one.column][head] - sums[one.column][tail]
+        else:
+            found[window.name] = _over(one.function, columns[one.column], tail, head)
     outer = [bounds[index] for index in plan.outer]
     found["events"] = np.sum([head - tail for tail, head in outer], axis=0)
     found["checksum"] = np.sum([clock[head] - clock[tail] for tail, head in outer], axis=0)
@@ -168,6 +173,25 @@ def _bounds(extent: Extent, times: Ints, own: Ints, until: Any) -> tuple[Ints, I
     if extent.hop:
         head, tail = head // extent.hop * extent.hop, tail // extent.hop * extent.hop
     return until(tail), until(head) if extent.delay else own + 1
+
+
+def _totals(column: Ints) -> Ints:
+    """The running total before each event and after the last."""
+    return np.concatenate((np.zeros(1, np.int64), np.cumsum(column)))
+
+
+def _over(function: str, column: Ints, tail: Ints, head: Ints) -> Ints:
+    """The newest, least or greatest value of each range of places, 0 of an empty one."""
+    found, lengths = np.zeros(len(tail), dtype=np.int64), head - tail
+    if function == "last":
+        found[lengths > 0] = column[head[lengths > 0] - 1]
+        return found
+    better, level, width = (np.minimum if function == "min" else np.maximum), column, 1
+    while (lengths >= width).any():  # level: of each place and those after it, `width` together
+        rows = np.flatnonzero((lengths >= width) & (lengths < 2 * width))
+        found[rows] = better(level[tail[rows]], level[head[rows] - width])
+        level, width = better(level[:-width], level[width:]) if len(level) > width else level[:0], 2 * width
+    return found
 
 
 def _read(

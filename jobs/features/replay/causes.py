@@ -30,42 +30,59 @@ class Evidence:
     behind: Flags
     """The online value was older than what the lake had made known by then."""
     other_events: Flags
-    """The answer was given on other events than the lake has now, and the lake says which came later."""
+    """It lacked events that came after the answer."""
+    corrected: Flags
+    """What it was computed from has been published anew since."""
+    lost: Flags
+    """That happened more than once: what it was computed from is no longer there to be tried."""
+    correction: NDArray[np.int8]
+    """The cause that such a correction is."""
 
 
 def attribute(
     served: Values,
     offline: Values,
+    before: Values,
     *,
     evidence: Mapping[str, Evidence],
     depends: Mapping[int, frozenset[str]],
-    corrected: Mapping[int, Flags],
+    valued: Mapping[int, frozenset[str]],
     other_code: Flags,
     traced: Flags,
 ) -> NDArray[np.int8]:
     """For each row and input the index of its cause in CAUSES, NONE where both are the same bits.
 
-    `depends` are the views that an input changes with; `corrected` are the rows of an input whose difference a value
-    that was corrected since explains. Rows of `other_code` were made by another transform or for other inputs. What
-    is not `traced` says nothing of its values: they are unknown unless the store could not be asked at all.
+    `before` are the inputs as the lake was when the answers were given: a correction explains what they are identical
+    with. `depends` are the views that an input changes with, `valued` those of which it takes more than how many events
+    there were. Rows of `other_code` were made by another transform or for other inputs. What is not `traced` says
+    nothing of its values: they are unknown unless the store could not be asked at all.
     """
     causes = np.full(served.shape, NONE, dtype=np.int8)
     for index in range(served.shape[1]):
         mine, theirs = served[:, index], offline[:, index]
         decided = np.full(len(mine), UNKNOWN, dtype=np.int8)
-        views = [evidence[name] for name in sorted(depends.get(index, frozenset()))]
-        if index in corrected:
-            decided[corrected[index]] = STALE
+        names = sorted(depends.get(index, frozenset()))
+        views = [evidence[name] for name in names]
+        for name, view in zip(names, views, strict=True):
+            if name in valued.get(index, frozenset()):
+                _decide(decided, view.corrected & view.lost, view.correction)
         decided[rounded(mine, theirs) & traced] = CAST
-        for cause, name in (
+        then = same_bits(mine, before[:, index])
+        for view in views:
+            _decide(decided, view.corrected & then, view.correction)
+        for cause, flag in (
             (LATE, "other_events"), (STALE, "behind"), (MISSING, "nothing_found"), (DEFINITION, "other_definition"),
         ):  # fmt: skip
             for view in views:
-                decided[getattr(view, name)] = cause
+                decided[getattr(view, flag)] = cause
         decided[other_code] = DEFINITION
         differs = ~same_bits(mine, theirs)
         causes[differs, index] = decided[differs]
     return causes
+
+
+def _decide(decided: NDArray[np.int8], rows: Flags, causes: NDArray[np.int8]) -> None:
+    decided[rows] = causes[rows]
 
 
 def of_vectors(causes: NDArray[np.int8]) -> NDArray[np.int8]:

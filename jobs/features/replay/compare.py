@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from jobs.features import vectors
 from jobs.features.dependencies import dependencies
 from jobs.features.inputs import days_between
-from jobs.features.replay import causes, evidence, known, truth
+from jobs.features.replay import before, causes, evidence, known, truth
+from jobs.features.replay.before import Before
 from jobs.features.replay.causes import Evidence, Flags
 from jobs.features.replay.log import Log, Logged
 from jobs.features.replay.truth import Truth
@@ -30,31 +31,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Replayed:
-    """Answers, a row each by event time, beside the truth."""
+    """Answers, a row each, beside the truth."""
 
     project: Project
     logged: Logged
-    truth: Truth
     causes: NDArray[np.int8]
     """(rows, inputs): the index of each input's cause, or `causes.NONE` where it is identical."""
     undelivered: NDArray[np.bool_]
     """Which answers are about an event that the lake does not have."""
+    differing: NDArray[np.int64]
+    """The rows that were looked at closely, rising: every one that is not identical is among them."""
+    truth: Truth
+    """What the lake says of those."""
 
     def take(self, rows: NDArray[np.int64]) -> Replayed:
         """These rows."""
+        mine = np.flatnonzero(np.isin(rows, self.differing))
+        order = np.searchsorted(self.differing, rows[mine])
         return Replayed(
             project=self.project,
             logged=self.logged.take(rows),
-            truth=self.truth.take(rows),
             causes=self.causes[rows],
             undelivered=self.undelivered[rows],
+            differing=mine,
+            truth=self.truth.take(order),
         )
 
 
 def replay(log: Log, lake: Lake, condition: str, scratch: Path, *, limit: int | None = None) -> Replayed | None:
     """The answers of a log for which a condition holds, computed once more and compared; None when there are none.
 
-    Of more than `limit` a fixed sample is taken.
+    Of more than `limit` a fixed sample is taken. What is identical is found from the views that the inputs change
+    with; the others are computed a second time, from every view and with what each was computed from.
     """
     project, connection = log.project, log.connection
     logged = log.rows(condition, limit=limit)
@@ -64,21 +72,61 @@ def replay(log: Log, lake: Lake, condition: str, scratch: Path, *, limit: int | 
     published = vectors.event_files(project, lake, first, last)
     but = condition if limit is None or len(logged) < limit else "false"
     files = truth.with_scored(connection, project, published, last, scratch, but=but)
-    found = truth.recompute(project, lake, logged.asked, files, first, last)
-    whole = logged.widths == found.inputs.shape[1]
-    differs = np.flatnonzero(~(causes.same_bits(logged.vectors, found.inputs).all(axis=1) & whole))
-    decided = np.full(found.inputs.shape, causes.NONE, dtype=np.int8)
-    if len(differs):
+    views = {view for pairs in dependencies(project).values() for view, _ in pairs}
+    batch = vectors.view_files(project, lake, first, last)
+    offline = truth.inputs(
+        project,
+        logged.asked,
+        {view: paths for view, paths in batch.items() if view.name in views},
+        {view: paths for view, paths in files.items() if view.name in views},
+    )
+    whole = logged.widths == offline.shape[1]
+    differing = np.flatnonzero(~(causes.same_bits(logged.vectors, offline).all(axis=1) & whole))
+    some = logged.take(differing)
+    if len(differing):
         files = truth.with_scored(connection, project, published, last, scratch)
-        some = _Some(project, lake, logged.take(differs), found.take(differs))
-        decided[differs] = some.attributed(connection, files)
+    found = truth.from_files(project, some.asked, batch, files)
+    decided = np.full(offline.shape, causes.NONE, dtype=np.int8)
+    for number, rows in enumerate(_by_publication(project, lake, some, first, last)):
+        few, moment = some.take(rows), Before(project, lake, int(some.times("served_at")[rows].max()))
+        then = _as_it_was(log, moment, few, first, last, scratch / f"before-{number}")
+        decided[differing[rows]] = _Some(project, lake, few, found.take(rows), moment).attributed(
+            connection, files, then
+        )
     return Replayed(
         project=project,
         logged=logged,
-        truth=found,
         causes=decided,
         undelivered=_undelivered(connection, project, lake, logged, first, last),
+        differing=differing,
+        truth=found,
     )
+
+
+def _by_publication(project: Project, lake: Lake, some: Logged, first: date, last: date) -> Iterator[NDArray[np.int64]]:
+    """The rows in groups that were answered between the same two publications of what they were computed from."""
+    served = some.times("served_at")
+    published = [
+        before.published_us(lake.features(project.name, mart, day))
+        for mart, days in (
+            *((view.events, vectors.event_days(view, first, last)) for view in project.live_views),
+            *((view.name, vectors.view_days(view, first, last)) for view in project.views),
+        )
+        for day in days
+    ]
+    group = np.searchsorted(np.unique(np.array(published, dtype=np.int64)), served, "left")
+    for one in np.unique(group):
+        yield np.flatnonzero(group == one)
+
+
+def _as_it_was(log: Log, moment: Before, some: Logged, first: date, last: date, scratch: Path) -> NDArray[np.float64]:
+    """The inputs of some answers as the lake would have given them when the last of these was given."""
+    project = log.project
+    live = {view: moment.files(view, vectors.event_days(view, first, last)) for view in project.live_views}
+    batch = {view: moment.files(view, vectors.view_days(view, first, last)) for view in project.views}
+    scratch.mkdir()
+    united = truth.with_scored(log.connection, project, live, last, scratch)
+    return truth.from_files(project, some.asked, batch, united).inputs
 
 
 @dataclass(frozen=True)
@@ -89,34 +137,35 @@ class _Some:
     lake: Lake
     logged: Logged
     truth: Truth
+    before: Before
 
     def attributed(
-        self, connection: duckdb.DuckDBPyConnection, files: Mapping[LiveView, Sequence[str]]
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        files: Mapping[LiveView, Sequence[str]],
+        then: NDArray[np.float64],
     ) -> NDArray[np.int8]:
         """The causes of their inputs."""
         project, logged, features = self.project, self.logged, list(dependencies(self.project).values())
         found: dict[str, Evidence] = {}
-        corrected: dict[int, Flags] = {}
         for view in project.views:
-            found[view.name] = evidence.of_batch_view(project, self.lake, view, logged, self.truth)
+            found[view.name] = evidence.of_batch_view(view, logged, self.truth, self.before)
         for live in project.live_views:
-            replaced = evidence.published_since(project, self.lake, live, logged, again=True)
-            events = known.look(connection, project, self.lake, live, logged, files[live], replaced)
-            found[live.name] = evidence.of_live_view(live, logged, self.truth, events)
-            for index, pairs in enumerate(features):
-                rows = evidence.corrected(
-                    project, self.lake, live, index, pairs, logged, self.truth, events, files[live]
-                )
-                corrected[index] = corrected.get(index, np.zeros(len(logged), dtype=np.bool_)) | rows
+            events = known.look(connection, project, self.lake, live, logged, files[live])
+            found[live.name] = evidence.of_live_view(live, logged, self.truth, self.before, events)
+        counts = {
+            (live.name, window.name) for live in project.live_views for window in live.windows if not window.column
+        }
         other_code, other_views = self._other_code()
         for name, flags in other_views.items():
             found[name] = replace(found[name], other_definition=found[name].other_definition | flags)
         decided = causes.attribute(
             logged.vectors,
             self.truth.inputs,
+            then,
             evidence=found,
             depends={index: frozenset(view for view, _ in pairs) for index, pairs in enumerate(features)},
-            corrected=corrected,
+            valued={index: frozenset(view for view, _ in pairs - counts) for index, pairs in enumerate(features)},
             other_code=other_code,
             traced=logged.traced,
         )

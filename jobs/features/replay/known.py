@@ -36,10 +36,6 @@ class Known:
     """Those that had been scored, or delivered on an earlier day than the answer's event."""
     after: Ints
     """Those that had been neither, as far as log and deliveries tell."""
-    conflicts: Ints
-    """Those that were scored with other values than the lake has."""
-    replaced: NDArray[np.bool_]
-    """Whether a partition of events in reach has been replaced since the answer."""
 
 
 def look(
@@ -49,10 +45,9 @@ def look(
     view: LiveView,
     logged: Logged,
     files: Sequence[str],
-    replaced: NDArray[np.bool_],
 ) -> Known:
     """What was known of the other events of these answers; `files` hold the lake's and the scored events."""
-    counts = {name: np.zeros(len(logged), dtype=np.int64) for name in ("events", "before", "after", "conflicts")}
+    counts = {name: np.zeros(len(logged), dtype=np.int64) for name in ("events", "before", "after")}
     if len(logged) and files:
         import pyarrow as pa
 
@@ -63,11 +58,11 @@ def look(
         connection.register("answers", rows)
         first, last = _span(asked, view)
         _deliveries(connection, project, lake, first, last)
-        found = connection.execute(_query(project, view, files)).fetchnumpy()
+        found = connection.execute(_query(view, files)).fetchnumpy()
         for name, count in counts.items():
             count[found["row"]] = found[name]
         connection.unregister("answers")
-    return Known(**counts, replaced=replaced)
+    return Known(**counts)
 
 
 def _span(asked: pa.Table, view: LiveView) -> tuple[date, date]:
@@ -94,39 +89,32 @@ def _deliveries(connection: duckdb.DuckDBPyConnection, project: Project, lake: L
     )
 
 
-def _query(project: Project, view: LiveView, files: Sequence[str]) -> str:
+def _query(view: LiveView, files: Sequence[str]) -> str:
     plan = plan_of(view)
     keys = [f'"{key}"' for key in view.entity]
     extents = " UNION ALL ".join(_extent(plan.extents[index]) for index in plan.outer)
     same = " AND ".join(f"e.{key} = s.{key}" for key in keys)
-    request = {column.name for column in project.sources[0].columns if not column.nullable}
-    carried = [name for name in view.columns if name in request and name not in view.entity]
-    differs = " OR ".join(
-        f"""json_extract_string(c.payload, '$."{name}"') <> CAST(n."{name}" AS VARCHAR)""" for name in carried
-    )
     return f"""
         WITH spans AS ({extents}),
         near AS (
-            SELECT s.row, s.served_at, s.event_time AS asked_at, (e.event_time, e.event_id) = (s.event_time, s.event_id) AS own, e.*
-            FROM spans s
+            SELECT s.row, s.served_at, s.event_time AS asked_at, e.event_time, e.event_id FROM spans s
             JOIN read_parquet({list(files)!r}, hive_partitioning = false) e
             ON {same} AND epoch_us(e.event_time) > s.tail AND epoch_us(e.event_time) <= s.head
-            AND (s.past OR (e.event_time, e.event_id) <= (s.event_time, s.event_id))
+            AND (s.past OR (e.event_time, e.event_id) < (s.event_time, s.event_id))
         ),
         answered AS (
-            SELECT event_time, event_id, min(served_at) AS scored_at, arg_min(payload, served_at) AS payload
+            SELECT event_time, event_id, min(served_at) AS scored_at
             FROM log WHERE (event_time, event_id) IN (SELECT (event_time, event_id) FROM near) GROUP BY ALL
         ),
         marked AS (
-            SELECT n.row, own, coalesce(c.scored_at <= n.served_at - {_TOGETHER}, false)
+            SELECT n.row, coalesce(c.scored_at <= n.served_at - {_TOGETHER}, false)
                 OR coalesce(d.day < CAST(n.asked_at AS DATE), false) AS before,
                 (c.scored_at > n.served_at OR c.scored_at IS NULL)
-                AND coalesce(d.day >= CAST(n.asked_at AS DATE), c.scored_at IS NOT NULL) AS after,
-                coalesce({differs or "false"}, false) AS conflicts
+                AND coalesce(d.day >= CAST(n.asked_at AS DATE), c.scored_at IS NOT NULL) AS after
             FROM near n LEFT JOIN answered c USING (event_time, event_id) LEFT JOIN deliveries d USING (event_id)
         )
-        SELECT row, count(*) FILTER (NOT own) AS events, count(*) FILTER (before AND NOT own) AS before,
-            count(*) FILTER (after AND NOT before AND NOT own) AS after, count(*) FILTER (conflicts) AS conflicts
+        SELECT row, count(*) AS events, count(*) FILTER (before) AS before,
+            count(*) FILTER (after AND NOT before) AS after
         FROM marked GROUP BY row
     """  # noqa: S608
 

@@ -37,7 +37,7 @@ def outcome(replayed: Replayed, minimum_identical: float) -> dict[str, Any]:
         "never_delivered": _events(replayed),
         "inputs": _inputs(replayed),
         "releases": _releases(replayed, vectors),
-        "examples": _examples(replayed, vectors),
+        "examples": _examples(replayed),
     }
 
 
@@ -84,18 +84,13 @@ def _releases(replayed: Replayed, vectors: Any) -> dict[str, dict[str, int]]:
     }
 
 
-def _examples(replayed: Replayed, vectors: Any) -> list[dict[str, Any]]:
+def _examples(replayed: Replayed) -> list[dict[str, Any]]:
     """The first few mismatches of each cause, of different inputs where there are such."""
-    rows = np.flatnonzero(vectors != NONE)
-    if not len(rows):
-        return []
+    rows = replayed.differing
     about = replayed.logged.about.take(rows)
-    by_time = sorted(
-        range(len(rows)),
-        key=list(
-            zip(*(about.column(name).to_pylist() for name in ("event_time", "event_id", "request_id")), strict=True)
-        ).__getitem__,
-    )
+    names = ("event_time", "event_id", "request_id")
+    order = list(zip(*(about.column(name).to_pylist() for name in names), strict=True))
+    by_time = np.array(sorted(range(len(rows)), key=order.__getitem__), dtype=np.int64)
     some = replayed.take(rows[by_time])
     found = []
     for code, cause in enumerate(CAUSES):
@@ -106,34 +101,35 @@ def _examples(replayed: Replayed, vectors: Any) -> list[dict[str, Any]]:
     return found
 
 
-def _example(replayed: Replayed, cause: str, row: int, index: int) -> dict[str, Any]:
-    source, logged = replayed.project.sources[0], replayed.logged
+def _example(some: Replayed, cause: str, row: int, index: int) -> dict[str, Any]:
+    """One mismatch; `some` are the answers that were looked at closely and nothing else."""
+    source, logged = some.project.sources[0], some.logged
     about = logged.about.slice(row, 1).to_pylist()[0]
     personal = any(column.personal for column in source.columns if column.name == source.event_id)
-    fits = logged.widths[row] == replayed.causes.shape[1]
+    fits = logged.widths[row] == some.causes.shape[1]
     return {
         "cause": cause,
         "event_id": _MASKED if personal else about["event_id"],
         "event_time": about["event_time"].isoformat(),
         "release": about["release"],
-        "input": replayed.project.models[-1].inputs[index],
+        "input": some.project.models[-1].inputs[index],
         "served": _number(logged.vectors[row, index]) if fits else f"{logged.widths[row]} inputs were logged",
-        "offline": _number(replayed.truth.inputs[row, index]),
-        "read": _read(replayed, row),
+        "offline": _number(some.truth.inputs[row, index]),
+        "read": _read(some, row),
     }
 
 
-def _read(replayed: Replayed, row: int) -> dict[str, dict[str, Any]]:
+def _read(some: Replayed, row: int) -> dict[str, dict[str, Any]]:
     """For each view what the answer was computed from, beside what it is computed from now."""
-    if not replayed.logged.traced[row]:
+    if not some.logged.traced[row]:
         return {}
-    one = replayed.truth.take(np.array([row]))
+    one = some.truth.take(np.array([row]))
     return {
         view.name: {
-            name: [int(replayed.logged.counters[view.name][name][row]), int(one.counter(view.name, name)[0])]
+            name: [int(some.logged.counters[view.name][name][row]), int(one.counter(view.name, name)[0])]
             for name in counters_of(view)
         }
-        for view in replayed.project.every_view
+        for view in some.project.every_view
     }
 
 

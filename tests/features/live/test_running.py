@@ -1,4 +1,4 @@
-"""Views of counts and sums get the same numbers from sorted arrays as from the declaration and from the SQL."""
+"""Views get the numbers of their declaration from sorted arrays too, as the SQL does (see test_offline)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from jobs.errors import DataRejected
-from jobs.features.live import offline, running
-from jobs.spec import LiveView
+from jobs.features.live import running
+from jobs.spec import Function, LiveView
 from tests.features.live.streams import Row, streams, view_of
 from tests.features.live.test_offline import KEYS, answers, expected, keyed, table, unique
 
@@ -26,7 +26,14 @@ VIEWS = {
     "exact": view_of((HOUR, 0 * HOUR, None), (DAY, 0 * HOUR, None), functions=("count", "sum")),
     "delayed": view_of((DAY, DAY, None), (HOUR, 2 * DAY, None), functions=("count", "sum")),
     "hops": view_of((2 * HOUR, HOUR, HOUR), (DAY, 0 * HOUR, HOUR), (HOUR, 0 * HOUR, None), functions=("sum", "count")),
-    "others too": view_of((DAY, 0 * HOUR, None)),
+    "least, greatest, newest": view_of(
+        (DAY, 0 * HOUR, None),
+        (2 * DAY, DAY, None),
+        (2 * HOUR, HOUR, HOUR),
+        (DAY, 0 * HOUR, HOUR),
+        functions=("min", "max", "last"),
+    ),
+    "all": view_of((DAY, 0 * HOUR, None)),
 }
 
 
@@ -49,8 +56,21 @@ def test_any_stream_has_the_declared_windows(view: LiveView, seed: int, rows: An
         request = table(asked, labels=False)
         found = running.windows([of_keys], request, {of_keys: files}, provenance=True)
         assert answers(of_keys, found) == expected(of_keys, lake, asked)
-        again = offline.windows([of_keys], request, {of_keys: files}, provenance=True)
-        assert found.select(again.column_names).equals(again)
+
+
+@pytest.mark.parametrize("function", ["min", "max", "last"])
+def test_long_windows(function: Function, tmp_path: Path) -> None:
+    """Windows of every length up to several hundred events, so that ranges of all powers of two are met."""
+    random = Random(7)
+    rows = [Row(number * 1_000, f"{number:04d}", random.randrange(10**6), random.randrange(-500, 500), "", KEYS[0])
+            for number in range(300)]  # fmt: skip
+    lengths = [timedelta(milliseconds=one) for one in (1, 2, 3, 31, 32, 33, 500, 1_000)]
+    view = keyed(view_of(*((one, 0 * HOUR, None) for one in lengths), functions=(function,)))
+    pq.write_table(table(rows, labels=True), tmp_path / "rows.parquet")
+    found = running.windows(
+        [view], table(rows, labels=False), {view: [str(tmp_path / "rows.parquet")]}, provenance=True
+    )
+    assert answers(view, found) == expected(view, rows, rows)
 
 
 def test_without_files_and_without_events() -> None:
