@@ -22,7 +22,7 @@ from jobs.settings import ROOT, Settings
 from jobs.spec import Project
 
 SEED = 1
-HISTORY = Batches.parse("2026-01-01..2026-02-19")
+HISTORY = Batches.parse("2025-12-11..2026-02-19")
 DAILY = Batches.parse("2026-02-20..2026-02-21")
 SERVED = Batches.parse("2026-02-22..2026-02-23")
 CALM = Batches.parse("2026-02-24..2026-03-01")

@@ -18,7 +18,7 @@ from jobs.storage import current
 
 IDENTICAL = 0.999
 """The share of served vectors that a replay has to find identical."""
-SIXTY_DAYS = Batches(HISTORY.first, CALM.last)
+DELIVERED = Batches(HISTORY.first, CALM.last)
 
 
 def environments(context: Context) -> dict[str, Any]:
@@ -40,8 +40,8 @@ def services(context: Context) -> dict[str, Any]:
 
 
 def simulate(context: Context) -> dict[str, Any]:
-    """Sixty days of events, delivered as a producer would: some late, some twice, some malformed."""
-    return _simulate(context, SIXTY_DAYS)
+    """Eleven weeks of events, delivered as a producer would: some late, some twice, some malformed."""
+    return _simulate(context, DELIVERED)
 
 
 def _simulate(context: Context, days: Batches, *options: str) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def _simulate(context: Context, days: Batches, *options: str) -> dict[str, Any]:
 
 
 def data_range(context: Context) -> dict[str, Any]:
-    """The first fifty days in one run."""
+    """The first ten weeks in one run."""
     context.succeed("data", "demo__history", {"batch": str(HISTORY)})
     return facts.data(context.lake, context.project, HISTORY)
 

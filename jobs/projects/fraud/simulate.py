@@ -1,7 +1,8 @@
-"""Card payments of a made-up town: customers with habits, three published kinds of fraud, and a shift.
+"""Card payments of a made-up town: customers with habits, four kinds of fraud, and a shift.
 
-The frauds are those of the Fraud Detection Handbook (chapter 3): amounts over 220, a terminal compromised
-for four weeks, a stolen card that spends five times as much for two weeks. After the shift all amounts
+Three are those of the Fraud Detection Handbook (chapter 3): amounts over 220, a terminal compromised for four
+weeks, a stolen card that spends five times as much for two weeks. The fourth is no matter of more or less: found
+cards are used at night for amounts just below those that ask for a PIN. After the shift all amounts
 are 1.6 times as high, and stolen card numbers are tried out at night in bursts of small payments.
 """
 
@@ -21,14 +22,16 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
-CUSTOMERS, TERMINALS = 1_000, 2_000
+CUSTOMERS, TERMINALS = 2_000, 4_000
 REACH = 6.0
 """How far from home, in a town of 100 by 100, a customer's terminals are."""
 DAYS_COMPROMISED, DAYS_STOLEN = 28, 14
-TERMINALS_COMPROMISED_A_DAY, CARDS_STOLEN_A_DAY = 0.6, 0.8
+TERMINALS_COMPROMISED_A_DAY, CARDS_STOLEN_A_DAY = 1.2, 1.8
 OVER_LIMIT = 220.0
 INFLATION = 1.6
 CARDS_TESTED_A_NIGHT = 4
+CARDS_FOUND_A_NIGHT = 12
+BELOW_PIN = 47.0, 50.0
 _DAY = 86_400
 
 
@@ -129,12 +132,14 @@ def _payments(date: date, seed: int, drift_from: date | None) -> Payments:
     compromised = _marked(date, seed, 4, DAYS_COMPROMISED, TERMINALS_COMPROMISED_A_DAY, TERMINALS)
     fraud = fraud | spent | np.isin(terminal, compromised)
 
+    bursts = [_found_cards(date, seed)]
     if shifted:
         amount = amount * INFLATION
-        tested = _card_testing(date, seed)
-        second, customer = np.concatenate([second, tested[0]]), np.concatenate([customer, tested[1]])
-        terminal, amount = np.concatenate([terminal, tested[2]]), np.concatenate([amount, tested[3]])
-        fraud = np.concatenate([fraud, np.ones(len(tested[0]), dtype=np.bool_)])
+        bursts.append(_card_testing(date, seed))
+    for burst in bursts:
+        second, customer = np.concatenate([second, burst[0]]), np.concatenate([customer, burst[1]])
+        terminal, amount = np.concatenate([terminal, burst[2]]), np.concatenate([amount, burst[3]])
+        fraud = np.concatenate([fraud, np.ones(len(burst[0]), dtype=np.bool_)])
     cents = np.maximum(np.rint(amount * 100), 1).astype(np.int64)
     delay = np.random.default_rng([seed, 5, date.toordinal()]).integers(1, 7, len(cents))
     order = np.lexsort((customer, second.astype(np.int64)))
@@ -146,6 +151,14 @@ def _payments(date: date, seed: int, drift_from: date | None) -> Payments:
         fraud=fraud[order],
         reported_after=np.where(fraud, delay, 0)[order],
     )
+
+
+def _found_cards(date: date, seed: int) -> tuple[Floats, Ints, Ints, Floats]:
+    """Payments at night that need no PIN, one with each card found: second, customer, terminal and amount of each."""
+    rng = np.random.default_rng([seed, 8, date.toordinal()])
+    customer = rng.choice(CUSTOMERS, CARDS_FOUND_A_NIGHT, replace=False)
+    count = len(customer)
+    return rng.uniform(0, 6 * 3_600, count), customer, rng.integers(0, TERMINALS, count), rng.uniform(*BELOW_PIN, count)
 
 
 def _card_testing(date: date, seed: int) -> tuple[Floats, Ints, Ints, Floats]:
