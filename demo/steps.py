@@ -16,8 +16,6 @@ from jobs.errors import ServiceError
 from jobs.settings import Settings
 from jobs.storage import current
 
-IDENTICAL = 0.999
-"""The share of served vectors that a replay has to find identical."""
 DELIVERED = Batches(HISTORY.first, CALM.last)
 
 
@@ -129,7 +127,7 @@ def traffic(context: Context) -> dict[str, Any]:
     watched = Batches(SERVED.first, CALM.last)
     context.succeed("monitoring", f"demo__{CALM.last}", {"batch": str(watched)})
     found = _monitoring(context, CALM.last) | {"replay": facts.replay(context.lake, context.project, SERVED)}
-    if not found["replay"]["share"] or found["replay"]["share"] < IDENTICAL:
+    if not found["replay"]["share"] or found["replay"]["share"] < context.project.replay.minimum_identical:
         raise DemoFailed(f"served vectors are not what the lake says they were: {found['replay']}")
     return {"clients": clients} | found
 

@@ -22,7 +22,7 @@ from jobs.projects.fraud.spec import FRAUD
 from jobs.settings import Settings
 from jobs.spec import FeatureView, Project
 from jobs.storage import publish
-from tests.bench.made_up import FEATURES, FIRST, LAST, TTL
+from tests.bench.made_up import FEATURES, LAST, TTL
 from tests.bench.measure import repeated, report
 
 Work = Callable[[], dict[str, Any] | None]
@@ -42,7 +42,7 @@ def _settings(folder: Path, kind: str) -> Settings:
 
 def _materialize(folder: Path, kind: str) -> Work:
     settings = _settings(folder, kind)
-    return lambda: {"values": sum(materialize(PROJECT, settings, FIRST, LAST).values())}
+    return lambda: {"values": sum(materialize(PROJECT, settings).values())}
 
 
 def published(folder: Path) -> None:
