@@ -66,6 +66,7 @@ def explain(project: Project) -> Result:
             "deadline_seconds": project.canary.deadline_seconds,
         },
         "drift": {"window_days": project.drift.window_days, "cool_down_days": project.drift.cool_down_days},
+        "replay": {"minimum_identical": project.replay.minimum_identical},
         "hooks": hooks(project),
         "dags": dags(project),
         "folders": folders(project, settings),

@@ -18,7 +18,7 @@ from jobs.features.inputs import days_between
 from jobs.features.replay import before, causes, evidence, known, truth
 from jobs.features.replay.before import Before
 from jobs.features.replay.causes import Evidence, Flags
-from jobs.features.replay.log import Log, Logged
+from jobs.features.replay.log import Log, Logged, Trace
 from jobs.features.replay.truth import Truth
 from jobs.lake import Lake
 from jobs.release.bundle import contract_of
@@ -41,8 +41,10 @@ class Replayed:
     """Which answers are about an event that the lake does not have."""
     differing: NDArray[np.int64]
     """The rows that were looked at closely, rising: every one that is not identical is among them."""
+    trace: Trace
+    """What those were read from."""
     truth: Truth
-    """What the lake says of those."""
+    """What the lake says of them."""
 
     def take(self, rows: NDArray[np.int64]) -> Replayed:
         """These rows."""
@@ -54,6 +56,7 @@ class Replayed:
             causes=self.causes[rows],
             undelivered=self.undelivered[rows],
             differing=mine,
+            trace=self.trace.take(order),
             truth=self.truth.take(order),
         )
 
@@ -83,6 +86,7 @@ def replay(log: Log, lake: Lake, condition: str, scratch: Path, *, limit: int | 
     whole = logged.widths == offline.shape[1]
     differing = np.flatnonzero(~(causes.same_bits(logged.vectors, offline).all(axis=1) & whole))
     some = logged.take(differing)
+    trace = log.trace(condition, some)
     if len(differing):
         files = truth.with_scored(connection, project, published, last, scratch)
     found = truth.from_files(project, some.asked, batch, files)
@@ -90,7 +94,7 @@ def replay(log: Log, lake: Lake, condition: str, scratch: Path, *, limit: int | 
     for number, rows in enumerate(_by_publication(project, lake, some, first, last)):
         few, moment = some.take(rows), Before(project, lake, int(some.times("served_at")[rows].max()))
         then = _as_it_was(log, moment, few, first, last, scratch / f"before-{number}")
-        decided[differing[rows]] = _Some(project, lake, few, found.take(rows), moment).attributed(
+        decided[differing[rows]] = _Some(project, lake, few, trace.take(rows), found.take(rows), moment).attributed(
             connection, files, then
         )
     return Replayed(
@@ -99,6 +103,7 @@ def replay(log: Log, lake: Lake, condition: str, scratch: Path, *, limit: int | 
         causes=decided,
         undelivered=_undelivered(connection, project, lake, logged, first, last),
         differing=differing,
+        trace=trace,
         truth=found,
     )
 
@@ -136,6 +141,7 @@ class _Some:
     project: Project
     lake: Lake
     logged: Logged
+    trace: Trace
     truth: Truth
     before: Before
 
@@ -149,10 +155,10 @@ class _Some:
         project, logged, features = self.project, self.logged, list(dependencies(self.project).values())
         found: dict[str, Evidence] = {}
         for view in project.views:
-            found[view.name] = evidence.of_batch_view(view, logged, self.truth, self.before)
+            found[view.name] = evidence.of_batch_view(view, logged, self.trace, self.truth, self.before)
         for live in project.live_views:
             events = known.look(connection, project, self.lake, live, logged, files[live])
-            found[live.name] = evidence.of_live_view(live, logged, self.truth, self.before, events)
+            found[live.name] = evidence.of_live_view(live, logged, self.trace, self.truth, self.before, events)
         counts = {
             (live.name, window.name) for live in project.live_views for window in live.windows if not window.column
         }
@@ -167,7 +173,7 @@ class _Some:
             depends={index: frozenset(view for view, _ in pairs) for index, pairs in enumerate(features)},
             valued={index: frozenset(view for view, _ in pairs - counts) for index, pairs in enumerate(features)},
             other_code=other_code,
-            traced=logged.traced,
+            traced=self.trace.traced,
         )
         decided[logged.widths != decided.shape[1]] = causes.DEFINITION
         return decided

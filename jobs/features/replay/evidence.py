@@ -10,26 +10,26 @@ from jobs.features.live.plan import DAY, MASK, plan_of
 from jobs.features.replay.before import Before, reached
 from jobs.features.replay.causes import LATE, STALE, Evidence
 from jobs.features.replay.known import Known
-from jobs.features.replay.log import NONE, Logged
+from jobs.features.replay.log import NONE, Logged, Trace
 from jobs.features.replay.truth import Truth
 from jobs.spec import FeatureView, LiveView
 
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def of_batch_view(view: FeatureView, logged: Logged, truth: Truth, before: Before) -> Evidence:
+def of_batch_view(view: FeatureView, logged: Logged, trace: Trace, truth: Truth, before: Before) -> Evidence:
     """A batch view's part: since when its value was visible online, beside the one that the lake had made visible.
 
     Where both are the same batch's, the lake's may have been computed anew since: from events that came late.
     """
-    mine, theirs = logged.counters[view.name]["available_at"], truth.counter(view.name, "available_at")
-    traced = logged.traced & ~logged.degraded
-    read = traced & logged.same[view.name]
+    mine, theirs = trace.counters[view.name]["available_at"], truth.counter(view.name, "available_at")
+    traced = trace.traced & ~logged.degraded
+    read = traced & trace.same[view.name]
     found, same = mine != NONE, mine == theirs
     batches = ((theirs - view.lag // _MICROSECOND) // DAY - 1).tolist()
     days = {batch: [batch] if there else [] for batch, there in zip(batches, theirs != NONE, strict=True)}
     return Evidence(
-        other_definition=traced & ~logged.same[view.name],
+        other_definition=traced & ~trace.same[view.name],
         nothing_found=(theirs != NONE) & (logged.degraded | (read & ~found)),
         behind=read & found & (mine < theirs),
         other_events=np.zeros(len(logged), dtype=np.bool_),
@@ -39,17 +39,17 @@ def of_batch_view(view: FeatureView, logged: Logged, truth: Truth, before: Befor
     )
 
 
-def of_live_view(view: LiveView, logged: Logged, truth: Truth, before: Before, known: Known) -> Evidence:
+def of_live_view(view: LiveView, logged: Logged, trace: Trace, truth: Truth, before: Before, known: Known) -> Evidence:
     """A live view's part: how many events, and which, were counted online, beside those that there are now.
 
     An event that was lacking came too late, unless it had been scored or delivered before: then the store was behind,
     or, when it had nothing at all, lost the key. One that was counted and is nowhere now explains nothing, unless the
     lake had it and has been corrected; so may a value of the same events have been.
     """
-    mine = [logged.counters[view.name][name] for name in ("events", "checksum")]
+    mine = [trace.counters[view.name][name] for name in ("events", "checksum")]
     theirs = [truth.counter(view.name, name) for name in ("events", "checksum")]
-    traced = logged.traced & ~logged.degraded
-    read = traced & logged.same[view.name]
+    traced = trace.traced & ~logged.degraded
+    read = traced & trace.same[view.name]
     differs = read & ((mine[0] != theirs[0]) | (mine[1] != theirs[1]))
     plan = plan_of(view)
     own = sum(1 for index in plan.outer if not plan.extents[index].delay)
@@ -60,7 +60,7 @@ def of_live_view(view: LiveView, logged: Logged, truth: Truth, before: Before, k
     behind = differs & ~nothing & fewer & (known.events > 0) & (known.before == known.events)
     days, rows = reached(view, logged.times("event_time"))
     return Evidence(
-        other_definition=traced & ~logged.same[view.name],
+        other_definition=traced & ~trace.same[view.name],
         nothing_found=nothing | (logged.degraded & truth.found(view.name)),
         behind=behind,
         other_events=differs & fewer & ~nothing & ~behind,

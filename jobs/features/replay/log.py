@@ -30,7 +30,7 @@ _AGAIN = "QUALIFY row_number() OVER (PARTITION BY request_id ORDER BY served_at 
 
 @dataclass(frozen=True, kw_only=True)
 class Logged:
-    """Answers, a row each: what was asked, the vector that was scored, what it was read from."""
+    """Answers, a row each: what was asked, and the vector that was scored."""
 
     about: pa.Table
     """request_id, event_id, event_time, served_at, release, slot, degraded."""
@@ -40,12 +40,6 @@ class Logged:
     """(rows, inputs); null was logged for NaN, and rows that logged another number of inputs are NaN throughout."""
     widths: NDArray[np.int64]
     """How many inputs each row logged."""
-    traced: NDArray[np.bool_]
-    """Which rows say what their values were read from; older logs do not."""
-    same: Mapping[str, NDArray[np.bool_]]
-    """For each view, which rows were read from a value of its present schema."""
-    counters: Mapping[str, Mapping[str, NDArray[np.int64]]]
-    """For each view what was logged of it: `available_at`, or `events` and `checksum`."""
 
     def __len__(self) -> int:
         return len(self.widths)
@@ -62,9 +56,6 @@ class Logged:
             asked=self.asked.take(rows),
             vectors=self.vectors[rows],
             widths=self.widths[rows],
-            traced=self.traced[rows],
-            same={view: flags[rows] for view, flags in self.same.items()},
-            counters={view: {name: counts[rows] for name, counts in of.items()} for view, of in self.counters.items()},
         )
 
     def times(self, name: str) -> NDArray[np.int64]:
@@ -73,6 +64,26 @@ class Logged:
 
         column = self.about.column(name).cast(pa.timestamp("us", "UTC")).cast(pa.int64())
         return np.asarray(column.to_numpy(), dtype=np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """What answers were read from, a row each."""
+
+    traced: NDArray[np.bool_]
+    """Which rows say it at all; older logs do not."""
+    same: Mapping[str, NDArray[np.bool_]]
+    """For each view, which rows were read from a value of its present schema."""
+    counters: Mapping[str, Mapping[str, NDArray[np.int64]]]
+    """For each view what was logged of it: `available_at`, or `events` and `checksum`; NONE where there is nothing."""
+
+    def take(self, rows: NDArray[np.int64]) -> Trace:
+        """These rows."""
+        return Trace(
+            traced=self.traced[rows],
+            same={view: flags[rows] for view, flags in self.same.items()},
+            counters={view: {name: counts[rows] for name, counts in of.items()} for view, of in self.counters.items()},
+        )
 
 
 class Log:
@@ -97,40 +108,58 @@ class Log:
 
         Raises DataRejected when a record's payload is not a request of this project, or its JSON does not parse.
         """
-        import duckdb
-
-        try:
-            return self._rows(condition, limit)
-        except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
-            raise DataRejected(
-                f"the prediction log cannot be read: {str(error)[:300]}; nothing was replayed. Ingest the day again, "
-                "or look for the record in the landing zone"
-            ) from None
-
-    def _rows(self, condition: str, limit: int | None) -> Logged:
         source = self.project.sources[0]
         known = {source.event_id: "event_id", source.event_time: "event_time"}
         request = {column.name: _SQL[column.type] for column in source.columns
                    if not column.nullable and column.name not in known}  # fmt: skip
         fields = {name: "VARCHAR" if kind == "TIMESTAMPTZ" else kind for name, kind in request.items()}
+        sample = f" ORDER BY hash(request_id), request_id LIMIT {limit}" if limit else ""
+        columns = [f'payload."{name}"::{kind} AS "in__{name}"' for name, kind in request.items()]
+        table = self._asked(
+            f"SELECT {', '.join([*_ABOUT, 'inputs', *columns])} FROM ("  # noqa: S608
+            f"SELECT {', '.join(_ABOUT)}, from_json(payload, {text(json.dumps(fields))}) AS payload, "
+            f"""from_json("vector", '["DOUBLE"]') AS inputs FROM log WHERE {condition} {self._once(condition)}{sample})"""
+        )
+        return _logged(table, len(self.project.models[-1].inputs), list(request), known)
+
+    def trace(self, condition: str, logged: Logged) -> Trace:
+        """What some of the answers that `rows` gave for a condition were read from, in their order."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
         sources = {view: counters_of(view) for view in self.project.every_view}
         shape = {view.name: {"schema": "VARCHAR", **dict.fromkeys(of, "BIGINT")} for view, of in sources.items()}
-        sample = f" ORDER BY hash(request_id), request_id LIMIT {limit}" if limit else ""
-        parsed = (
-            f"SELECT {', '.join(_ABOUT)}, from_json(payload, {text(json.dumps(fields))}) AS payload, "  # noqa: S608
-            f"""from_json("vector", '["DOUBLE"]') AS inputs, from_json(provenance, {text(json.dumps(shape))}) AS read """
-            f"FROM log WHERE {condition} {self._once(condition)}{sample}"
-        )
-        columns = [f'payload."{name}"::{kind} AS "in__{name}"' for name, kind in request.items()]
+        columns = ["request_id", "read IS NOT NULL AS traced"]
         for view, counters in sources.items():
-            columns.append(
-                f"coalesce(read.{view.name}.schema = {text(view.schema)}, false) AS same__{view.name}"
-            )  # fmt: skip
+            columns.append(f"coalesce(read.{view.name}.schema = {text(view.schema)}, false) AS same__{view.name}")
             columns += [f"coalesce(read.{view.name}.{one}, {NONE}) AS {view.name}__{one}" for one in counters]
-        table = self.connection.sql(
-            f"SELECT {', '.join(_ABOUT)}, inputs, read IS NOT NULL AS traced, {', '.join(columns)} FROM ({parsed})"  # noqa: S608
-        ).to_arrow_table()
-        return _logged(table, len(self.project.models[-1].inputs), list(request), known, sources)
+        self.connection.register("wanted", logged.about.select(["request_id"]))
+        mine = f"({condition}) AND request_id IN (SELECT request_id FROM wanted)"  # noqa: S608
+        table = self._asked(
+            f"SELECT {', '.join(columns)} FROM (SELECT request_id, from_json(provenance, {text(json.dumps(shape))}) AS read "  # noqa: S608
+            f"FROM log WHERE {mine} {self._once(mine)})"
+        )
+        self.connection.unregister("wanted")
+        order = pc.index_in(logged.about["request_id"], pa.array(table["request_id"].to_pylist(), pa.string()))
+        table = table.take(order)
+        return Trace(
+            traced=table["traced"].to_numpy(),
+            same={view.name: table[f"same__{view.name}"].to_numpy() for view in sources},
+            counters={
+                view.name: {one: table[f"{view.name}__{one}"].to_numpy() for one in of} for view, of in sources.items()
+            },
+        )
+
+    def _asked(self, query: str) -> pa.Table:
+        import duckdb
+
+        try:
+            return self.connection.sql(query).to_arrow_table()
+        except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
+            raise DataRejected(
+                f"the prediction log cannot be read: {str(error)[:300]}; nothing was replayed. Ingest the day again, "
+                "or look for the record in the landing zone"
+            ) from None
 
     def _once(self, condition: str) -> str:
         """What keeps each request once; nothing where none is there twice, because it costs more than to look."""
@@ -178,7 +207,6 @@ def _logged(
     width: int,
     request: Sequence[str],
     known: Mapping[str, str],
-    sources: Mapping[FeatureView | LiveView, Sequence[str]],
 ) -> Logged:
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -207,10 +235,4 @@ def _logged(
         asked=table.select(list(names.values())).rename_columns(list(names)),
         vectors=vectors,
         widths=widths,
-        traced=table.column("traced").to_numpy(),
-        same={view.name: table.column(f"same__{view.name}").to_numpy() for view in sources},
-        counters={
-            view.name: {one: table.column(f"{view.name}__{one}").to_numpy() for one in of}
-            for view, of in sources.items()
-        },
     )

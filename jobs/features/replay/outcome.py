@@ -121,12 +121,12 @@ def _example(some: Replayed, cause: str, row: int, index: int) -> dict[str, Any]
 
 def _read(some: Replayed, row: int) -> dict[str, dict[str, Any]]:
     """For each view what the answer was computed from, beside what it is computed from now."""
-    if not some.logged.traced[row]:
+    if not some.trace.traced[row]:
         return {}
     one = some.truth.take(np.array([row]))
     return {
         view.name: {
-            name: [int(some.logged.counters[view.name][name][row]), int(one.counter(view.name, name)[0])]
+            name: [int(some.trace.counters[view.name][name][row]), int(one.counter(view.name, name)[0])]
             for name in counters_of(view)
         }
         for view in some.project.every_view

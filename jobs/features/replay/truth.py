@@ -113,7 +113,7 @@ def _joined(
     """The events with the features of these views; the two kinds are joined by themselves and laid side by side."""
     joined = asked
     if batch:
-        keys = dict.fromkeys(("event_id", "event_time", *(key for view in batch for key in view.entity)))
+        keys = dict.fromkeys(("event_time", *(key for view in batch for key in view.entity)))
         found = point_in_time.join(asked.select(list(keys)), batch, provenance=provenance)
         for name in found.column_names[len(keys) :]:
             joined = joined.append_column(name, found.column(name))
