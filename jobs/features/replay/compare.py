@@ -129,7 +129,7 @@ def _as_it_was(log: Log, moment: Before, some: Logged, first: date, last: date, 
     project = log.project
     live = {view: moment.files(view, vectors.event_days(view, first, last)) for view in project.live_views}
     batch = {view: moment.files(view, vectors.view_days(view, first, last)) for view in project.views}
-    scratch.mkdir()
+    scratch.mkdir(exist_ok=True)
     united = truth.with_scored(log.connection, project, live, last, scratch)
     return truth.from_files(project, some.asked, batch, united).inputs
 
