@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from jobs.projects.fraud.features import request, rule
-from jobs.projects.fraud.spec import CUSTOMER, INPUTS, TERMINAL
+from jobs.projects.fraud.features import NO_GENUINE_DAY, request, rule
+from jobs.projects.fraud.spec import FRAUD, INPUTS
 
 
 def micros(text: str) -> int:
@@ -20,7 +20,7 @@ def features(rows: int, seed: int = 1) -> dict[str, dict[str, np.ndarray]]:
     return {
         view.name: {name: random.integers(0, 5_000_000, rows) * (random.random(rows) < 0.8) for name in view.features}
         | {"found": random.random(rows) < 0.5}
-        for view in (CUSTOMER, TERMINAL)
+        for view in FRAUD.every_view
     }
 
 
@@ -34,9 +34,9 @@ def payments(rows: int, seed: int = 2) -> dict[str, np.ndarray]:
     }
 
 
-def one(payload: dict[str, int], stored: dict[str, dict[str, int]]) -> dict[str, float]:
+def one(payload: dict[str, int], features: dict[str, dict[str, int]]) -> dict[str, float]:
     arrays = {name: np.array([value]) for name, value in payload.items()}
-    views = {name: {key: np.array([value]) for key, value in view.items()} for name, view in stored.items()}
+    views = {name: {key: np.array([value]) for key, value in view.items()} for name, view in features.items()}
     (row,) = request(arrays, views)
     return dict(zip(INPUTS, row, strict=True))
 
@@ -56,24 +56,50 @@ def test_a_row_alone_gives_the_same_bits_as_inside_a_batch() -> None:
         assert alone.tobytes() == together[index].tobytes()
 
 
+def stored(**known: dict[str, int]) -> dict[str, dict[str, int]]:
+    """What the views hold: nothing but what is given."""
+    return {
+        view.name: dict.fromkeys((*view.features, "found"), 0) | known.get(view.name, {}) for view in FRAUD.every_view
+    }
+
+
 def test_averages_and_risks_come_from_sums_and_counts() -> None:
-    customer = dict(zip(CUSTOMER.features, (2, 3_000, 4, 10_000, 10, 50_000), strict=True)) | {"found": 1}
-    terminal = dict(zip(TERMINAL.features, (4, 1, 10, 5, 0, 0), strict=True)) | {"found": 1}
+    noon = {"event_time": micros("2026-01-05T12:00"), "amount_cents": 12_345}
     row = one(
-        {"event_time": micros("2026-01-05T12:00"), "amount_cents": 12_345},
-        {"customer": customer, "terminal": terminal},
-    )
+        noon,
+        stored(
+            customer={
+                "count_1d": 2, "amount_cents_1d": 3_000, "count_7d": 4, "amount_cents_7d": 10_000,
+                "count_30d": 10, "amount_cents_30d": 50_000, "largest_cents_7d": 6_000,
+                "genuine_23d": 5, "genuine_cents_23d": 20_000,
+            },
+            customer_profile={"count_30d": 9, "amount_cents_30d": 45_000},
+            terminal={
+                "count_1d": 4, "frauds_1d": 1, "count_7d": 10, "frauds_7d": 5,
+                "count_21d": 20, "small_frauds_21d": 4, "last_small_fraud_21d": 1,
+                "last_genuine_day_21d": micros("2026-01-05") // 86_400_000_000 - 9,
+            },
+        ),
+    )  # fmt: skip
     assert row["amount"] == 123.45
     assert [row[f"customer_mean_amount_{days}d"] for days in (1, 7, 30)] == [15.0, 25.0, 50.0]
     assert [row[f"customer_count_{days}d"] for days in (1, 7, 30)] == [2, 4, 10]
     assert [row[f"terminal_risk_{days}d"] for days in (1, 7, 30)] == [0.25, 0.5, 0]
     assert row["amount_over_mean_30d"] == pytest.approx(2.469)
+    assert row["amount_over_usual"] == pytest.approx(12_345 / 4_000)
+    assert row["largest_7d_over_usual"] == 1.5
+    assert row["terminal_small_fraud_share_21d"] == 0.2
+    assert row["terminal_last_is_small_fraud"] == 1
+    assert row["terminal_days_since_genuine"] == 9
+    assert one(noon | {"amount_cents": 22_000}, stored())["is_large"] == 0
+    assert one(noon | {"amount_cents": 22_001}, stored())["is_large"] == 1
 
 
 def test_an_unknown_customer_and_terminal_have_no_history() -> None:
-    nothing = {"customer": dict.fromkeys(CUSTOMER.features, 0), "terminal": dict.fromkeys(TERMINAL.features, 0)}
-    row = one({"event_time": micros("2026-01-05T12:00"), "amount_cents": 500}, nothing)
-    assert {name for name, value in row.items() if value} == {"amount"}
+    row = one({"event_time": micros("2026-01-05T12:00"), "amount_cents": 500}, stored())
+    assert {name: value for name, value in row.items() if value} == {
+        "amount": 5, "terminal_days_since_genuine": NO_GENUINE_DAY
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -88,8 +114,7 @@ def test_an_unknown_customer_and_terminal_have_no_history() -> None:
     ],
 )
 def test_weekends_and_nights_are_utc(when: str, weekend: int, night: int) -> None:
-    nothing = {"customer": dict.fromkeys(CUSTOMER.features, 0), "terminal": dict.fromkeys(TERMINAL.features, 0)}
-    row = one({"event_time": micros(when), "amount_cents": 1}, nothing)
+    row = one({"event_time": micros(when), "amount_cents": 1}, stored())
     assert (row["is_weekend"], row["is_night"]) == (weekend, night)
 
 

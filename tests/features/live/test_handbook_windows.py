@@ -7,6 +7,7 @@ transformation"), and against the published feature files where there are any.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from itertools import groupby
 from pathlib import Path
@@ -22,13 +23,18 @@ from jobs.batch import Batches
 from jobs.features.live import state
 from jobs.features.live.offline import windows
 from jobs.features.vectors import event_days
-from jobs.projects.fraud.spec import CUSTOMER, TERMINAL
+from jobs.projects.fraud.spec import FRAUD
 from jobs.spec import LiveView
 from tests.features.clean import handbook
 
+DAYS = (1, 7, 30)
+TWELVE = [f"{name}_{days}d" for name in ("count", "amount_cents", "frauds") for days in DAYS]
+CUSTOMER, TERMINAL = (
+    replace(view, windows=tuple(window for window in view.windows if window.name in TWELVE))
+    for view in FRAUD.live_views
+)
 FIRST, LAST = date(2018, 7, 25), date(2018, 8, 14)
 DAY = 86_400_000_000
-DAYS = (1, 7, 30)
 COUNTS = [f"{entity}_ID_NB_TX_{days}DAY_WINDOW" for entity in ("CUSTOMER", "TERMINAL") for days in DAYS]
 RATIOS = [f"CUSTOMER_ID_AVG_AMOUNT_{days}DAY_WINDOW" for days in DAYS]
 RATIOS += [f"TERMINAL_ID_RISK_{days}DAY_WINDOW" for days in DAYS]
@@ -111,6 +117,10 @@ def as_the_book(table: pa.Table) -> pd.DataFrame:
                 0
             ) / unit
     return found
+
+
+def test_the_project_declares_the_12_windows() -> None:
+    assert len(CUSTOMER.windows) == len(TERMINAL.windows) == 6
 
 
 def test_the_handbooks_windows_are_ours_cell_for_cell(ours: pa.Table, theirs: pd.DataFrame) -> None:
