@@ -38,6 +38,10 @@ class Settings(BaseSettings):
     spark_master: str = "local[2]"
     warehouse: Literal["duckdb", "spark"] = "duckdb"
     """Where the dbt models run; both give the same rows."""
+    training_max_rows_local: int = 20_000_000
+    """A frame of more rows is tuned and judged on a sample of so many, and learned from whole, by XGBoost on Spark."""
+    training_workers: int = 2
+    """How many of Spark's tasks XGBoost trains with then."""
     online_store_url: str = f"sqlite:///{HOME / 'online'}"
     """sqlite:///FOLDER (a file a project), redis://HOST:PORT/DB or dynamodb://TABLE?region=…; see docs/operations.md."""
     serving_url: str = "http://127.0.0.1:8700"

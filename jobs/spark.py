@@ -25,11 +25,14 @@ _STATIC = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.log.level": "ERROR",
+    "spark.sql.catalogImplementation": "in-memory",
+}
+_LOCAL = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.memory": "2g",
-    "spark.sql.catalogImplementation": "in-memory",
 }
+"""For a master on this machine; on a cluster the executors have to find the driver."""
 
 
 def session(settings: Settings) -> SparkSession:
@@ -40,10 +43,12 @@ def session(settings: Settings) -> SparkSession:
     if settings.spark_remote:
         spark = SparkSession.builder.remote(settings.spark_remote).getOrCreate()
     else:
-        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         os.environ["JAVA_HOME"] = str(java_home(settings))
         builder = SparkSession.builder.master(settings.spark_master).appName("tidemill")
-        for name, value in (_STATIC | _RUNTIME).items():
+        local = settings.spark_master.startswith("local")
+        if local:
+            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        for name, value in (_STATIC | (_LOCAL if local else {}) | _RUNTIME).items():
             builder = builder.config(name, value)
         spark = builder.config("spark.sql.warehouse.dir", str(settings.home / "spark")).getOrCreate()
     for name, value in _RUNTIME.items():

@@ -12,6 +12,7 @@ import numpy as np
 
 from jobs.release.bundle import Bundle, write_bundle
 from jobs.release.scorer import Scorer
+from jobs.settings import Settings
 from jobs.spec import Model, Project
 from jobs.storage import Published, verify
 from jobs.training.candidates import read_training
@@ -28,6 +29,7 @@ def assemble(
     snapshot: Published,
     pictures: Mapping[str, Path],
     releases: Path,
+    settings: Settings,
 ) -> Bundle:
     """The bundle of the run's picked candidates (by model), with its card, its reference window and its parity rows.
 
@@ -44,7 +46,7 @@ def assemble(
             files |= {name: candidate.folder / name for name in (entry["file"], entry["scorer_file"]) if name}
             if training["importance"]:
                 files[f"{model.name}-importance.png"] = candidate.folder / "importance.png"
-            frame = read_frame(project, model, snapshot)
+            frame = read_frame(project, model, snapshot, settings)
             scorer = Scorer.load(candidate.folder, {"models": [entry]})
             parity[model.name] = _parity(model, frame, scorer)
             _write_reference(staging / "reference.parquet", model, frame, scorer, candidate)

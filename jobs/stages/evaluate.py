@@ -16,6 +16,7 @@ from jobs.spec import Model, Project
 from jobs.storage import Published, digest_code, publish, require
 from jobs.training import champion as rivals
 from jobs.training import costs, evaluation, explanations, metrics, plots, slices
+from jobs.training.distributed import trainable
 from jobs.training.frame import Frame, read_frame
 
 
@@ -27,6 +28,7 @@ def run(project: Project, settings: Settings, *, run: str, past: Sequence[Champi
     lake = Lake(settings.lake_uri)
     folder, again = lake.run(project.name, run), f"--project {project.name} --run {run}"
     snapshot = require(folder / "snapshot", f"tidemill snapshot {again}")
+    project = trainable(project, snapshot, settings)
     releases = lake.releases(project.name)
     candidates: dict[str, dict[str, Published]] = {
         model.name: {
@@ -40,7 +42,7 @@ def run(project: Project, settings: Settings, *, run: str, past: Sequence[Champi
     inputs = {f"{model}/{library}": one.digest for model, found in candidates.items() for library, one in found.items()}
     inputs |= {"snapshot": snapshot.digest, "champion": champion.digest if champion else "", "spec": project.digest}
     inputs["code"] = digest_code(evaluation, rivals, explanations, slices, metrics, plots)
-    frame_of = functools.cache(lambda model: read_frame(project, model, snapshot))
+    frame_of = functools.cache(lambda model: read_frame(project, model, snapshot, settings))
     worth = {}
     for model in project.models:
         picked = candidates[model.name][evaluation.pick(model, candidates[model.name])]

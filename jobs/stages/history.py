@@ -68,7 +68,7 @@ def _weeks(project: Project, settings: Settings, batches: Batches) -> Iterator[d
         verdict = gate.run(project, settings, run=name, past=past).facts["verdict"]
         found: dict[str, Any] = {"as_of": str(as_of), "run": name, "verdict": verdict, "release": None}
         if verdict == "PROMOTE":
-            bundle = register.assembled(project, Lake(settings.lake_uri), name)[0]
+            bundle = register.assembled(project, settings, name)[0]
             epoch = len(past) + 1
             past.append(Champion(epoch=epoch, release=bundle.release, digest=bundle.digest, at=day_end(as_of)))
             found["release"] = bundle.release

@@ -26,8 +26,8 @@ from jobs.training.tracking import track
 
 def run(project: Project, settings: Settings, *, run: str) -> Result:
     """The release of a run; raises GateRejected unless the verdict about its present evaluation is PROMOTE."""
-    lake, folder = Lake(settings.lake_uri), Lake(settings.lake_uri).run(project.name, run)
-    bundle, candidates, snapshot = assembled(project, lake, run)
+    folder = Lake(settings.lake_uri).run(project.name, run)
+    bundle, candidates, snapshot = assembled(project, settings, run)
     with Ledger(settings.need("database_url")) as ledger:
         known = [bundle.release == champion.release for champion in ledger.history(project.name)]
         if not any(known):
@@ -54,12 +54,12 @@ def run(project: Project, settings: Settings, *, run: str) -> Result:
     return Result(line=line, facts=facts)
 
 
-def assembled(project: Project, lake: Lake, run: str) -> tuple[Bundle, dict[str, Published], Published]:
+def assembled(project: Project, settings: Settings, run: str) -> tuple[Bundle, dict[str, Published], Published]:
     """The bundle of a run that passed its gate, its picked candidates by model, and its snapshot.
 
     Raises GateRejected unless the verdict about its present evaluation is PROMOTE.
     """
-    folder, again = lake.run(project.name, run), f"--project {project.name} --run {run}"
+    folder, again = Lake(settings.lake_uri).run(project.name, run), f"--project {project.name} --run {run}"
     verdict = require(folder / "verdict", f"tidemill gate {again}")
     evaluation = require(folder / "evaluation", f"tidemill evaluate {again}")
     snapshot = require(folder / "snapshot", f"tidemill snapshot {again}")
@@ -71,12 +71,12 @@ def assembled(project: Project, lake: Lake, run: str) -> tuple[Bundle, dict[str,
     for model in project.models:
         picked = document["models"][model.name]["picked"]
         candidates[model.name] = require(folder / "candidates" / model.name / picked, f"tidemill train {again}")
-    return _bundle(project, lake, folder, document, candidates, snapshot, evaluation), candidates, snapshot
+    return _bundle(project, settings, folder, document, candidates, snapshot, evaluation), candidates, snapshot
 
 
 def _bundle(
     project: Project,
-    lake: Lake,
+    settings: Settings,
     folder: Path,
     document: dict[str, Any],
     candidates: dict[str, Published],
@@ -84,7 +84,7 @@ def _bundle(
     evaluation: Published,
 ) -> Bundle:
     """The run's release; assembled again only when something it is made from has changed, or it is gone."""
-    releases, known = lake.releases(project.name), folder / "release"
+    releases, known = Lake(settings.lake_uri).releases(project.name), folder / "release"
     inputs = {"evaluation": evaluation.digest, "snapshot": snapshot.digest, "contract": digest_of(contract_of(project))}
     inputs |= {name: candidate.digest for name, candidate in candidates.items()}
     inputs["code"] = digest_code(assembling, bundling, cards)
@@ -95,7 +95,7 @@ def _bundle(
             manifest = bundling.verify_bundle(releases / release, digest, probe=False)
             return Bundle(release=release, digest=digest, folder=releases / release, manifest=manifest)
     pictures = {path.name: path for path in sorted(evaluation.folder.glob("*.png"))}
-    bundle = assembling.assemble(project, document, candidates, snapshot, pictures, releases)
+    bundle = assembling.assemble(project, document, candidates, snapshot, pictures, releases, settings)
     facts = {"release": bundle.release, "digest": bundle.digest}
 
     def write(staging: Path) -> int:

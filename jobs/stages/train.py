@@ -12,6 +12,7 @@ from jobs.settings import Settings
 from jobs.spec import Library, Model, Project
 from jobs.storage import Published, require
 from jobs.training.candidates import Run, Task, read_training, train_candidate
+from jobs.training.distributed import left_out, trainable
 from jobs.training.tracking import track
 
 
@@ -19,6 +20,7 @@ def run(project: Project, settings: Settings, *, run: str, model: str | None = N
     """Every candidate's validation figures, and whether MLflow shows them; a candidate that exists is kept."""
     folder = Lake(settings.lake_uri).run(project.name, run)
     snapshot = require(folder / "snapshot", f"tidemill snapshot --project {project.name} --run {run}")
+    declared, project = project, trainable(project, snapshot, settings)
     this = Run(project=project, settings=settings, name=run, folder=folder, snapshot=snapshot)
     models = [project.model(model)] if model else list(project.models)
     began = time.monotonic()
@@ -57,4 +59,5 @@ def run(project: Project, settings: Settings, *, run: str, model: str | None = N
     new = sum(candidate.changed for candidate in published.values())
     rows = f"{snapshot.manifest.rows:,} rows"
     line = f"{run}: {new} of {len(published)} candidates trained on {rows}, validation {models[0].metric}: {figures}; MLflow: {tracked}"
+    line += f"; {short}" if (short := left_out(declared, project)) else ""
     return Result(line=line, facts=facts)

@@ -18,6 +18,7 @@ from jobs.spec import Library, Model, Project
 from jobs.storage import Published, digest_code, digest_of, publish
 from jobs.training import (
     calibration,
+    distributed,
     exports,
     fitting,
     imbalance,
@@ -52,7 +53,7 @@ class Task:
 
     @cached_property
     def frame(self) -> TrainingFrame:
-        return read_frame(self.run.project, self.model, self.run.snapshot)
+        return read_frame(self.run.project, self.model, self.run.snapshot, self.run.settings)
 
     def partition(self, library: Library) -> Path:
         """Where a candidate is published."""
@@ -63,6 +64,7 @@ def train_candidate(task: Task, library: Library, progress: Callable[[], None] =
     """The published candidate: model files, `training.json`, `validation.parquet` and plots."""
     model, snapshot = task.model, task.run.snapshot
     inputs = {"snapshot": snapshot.digest, "model": digest_of(repr(model)), "library": library, "code": code()}
+    inputs |= distributed.inputs_of(task.run.project, model, snapshot, task.run.settings)
 
     def write(folder: Path) -> int:
         frame = task.frame
@@ -97,7 +99,19 @@ def read_training(candidate: Published) -> dict[str, Any]:
 
 def code() -> str:
     """A digest of the code and packages that decide what comes of a configuration and a frame."""
-    modules = (calibration, exports, fitting, imbalance, learners, metrics, plots, probability, splits, tuning)
+    modules = (
+        calibration,
+        distributed,
+        exports,
+        fitting,
+        imbalance,
+        learners,
+        metrics,
+        plots,
+        probability,
+        splits,
+        tuning,
+    )
     packages = ("xgboost", "lightgbm", "scikit-learn", "optuna", "onnxmltools", "numpy")
     return digest_of([digest_code(*modules), {name: importlib.metadata.version(name) for name in packages}])
 

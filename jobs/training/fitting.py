@@ -16,7 +16,7 @@ from jobs.projects import hook
 from jobs.release.probability import corrected
 from jobs.release.scorer import Scorer
 from jobs.spec import Library, Model, Project
-from jobs.training import calibration
+from jobs.training import calibration, distributed
 from jobs.training.frame import Frame, TrainingFrame, outcomes_of
 from jobs.training.imbalance import NAMES, kept, treated
 from jobs.training.learners import LEARNERS, Examples
@@ -40,6 +40,12 @@ class Configuration:
         return LEARNERS[self.library].fit(
             self.of_library(), examples(model, self.params, rows), self.rounds, model.seed
         )
+
+    def of_fold(self, model: Model, frame: TrainingFrame, fold: Fold) -> Any:
+        """The library's model of all rows a fold learns from, on Spark where they are too many and it can."""
+        if frame.whole and self.library in distributed.LEARNERS:
+            return distributed.fit(frame.whole, model, self.params, fold.train, self.rounds)
+        return self.learned(model, frame.learned(fold))
 
     def of_library(self) -> dict[str, Any]:
         """The parameters that the library itself takes."""
@@ -103,7 +109,7 @@ def fit(project: Project, model: Model, configuration: Configuration, frame: Tra
     @cache
     def scorer_of(fold: Fold) -> Scorer:
         with tempfile.TemporaryDirectory() as scratch:
-            file = learner.save(configuration.learned(model, frame.learned(fold)), Path(scratch), model.name)
+            file = learner.save(configuration.of_fold(model, frame, fold), Path(scratch), model.name)
             return Scorer.load(scratch, {"models": [{**entry, "file": file}]})
 
     slice_of_time = frame.plan.calibration
@@ -116,7 +122,7 @@ def fit(project: Project, model: Model, configuration: Configuration, frame: Tra
         rows, scorer = frame.judged(fold), scorer_of(fold)
         scorer.entry = entry
         validation.append(Judged(fold=fold, rows=rows, scores=scorer.score(rows.vectors)))
-    final = configuration.learned(model, frame.of("train"))
+    final = configuration.of_fold(model, frame, frame.plan.final)
     entry["file"] = learner.save(final, folder, model.name)
     entry["scorer_file"] = learner.export(final, folder, model.name, held.vectors)
     return Fitted(entry=entry, importance=learner.importance(final, model.inputs), validation=tuple(validation))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jobs.errors import DataRejected
+from jobs.settings import Settings
 from jobs.spec import Model, Project, Split
 from jobs.storage import Published, verify
+from jobs.training.distributed import Whole, frame_file
 from jobs.training.leaks import telling
 from jobs.training.metrics import Outcomes
 from jobs.training.splits import Fold, Plan, judged, learned
@@ -60,6 +62,8 @@ class TrainingFrame:
     rows: Frame
     split: Split
     plan: Plan
+    whole: Whole | None = None
+    """All there is, where `rows` are a sample because one machine does not train on more."""
 
     def learned(self, fold: Fold) -> Frame:
         """The rows a fold learns from."""
@@ -80,8 +84,8 @@ def outcomes_of(frame: Frame) -> Outcomes:
     return Outcomes(label=frame.label, event_time=frame.event_time, entity=frame.entity)
 
 
-def read_frame(project: Project, model: Model, snapshot: Published) -> TrainingFrame:
-    """The model's frame of a snapshot.
+def read_frame(project: Project, model: Model, snapshot: Published, settings: Settings | None = None) -> TrainingFrame:
+    """The model's frame of a snapshot, or of one too large for the settings a sample, and where the whole is.
 
     Raises TamperedError when a file differs from the manifest, and DataRejected, naming every fault
     at once, for labels that are missing or of a single class and for inputs that are not finite.
@@ -90,9 +94,11 @@ def read_frame(project: Project, model: Model, snapshot: Published) -> TrainingF
 
     verify(snapshot)
     facts = snapshot.manifest.facts
-    name = "frame.parquet" if len(project.models) == 1 else f"frame-{model.name}.parquet"
     plan = Plan.of(facts.get("models", {}).get(model.name, facts))
-    return frame_of(project, model, plan, pq.read_table(snapshot.folder / name), str(snapshot.folder))
+    file = frame_file(project, model, snapshot)
+    whole = Whole.of(file, settings) if settings else None
+    table = whole.sample(project.entity) if whole else pq.read_table(file)
+    return replace(frame_of(project, model, plan, table, str(snapshot.folder)), whole=whole)
 
 
 def frame_of(project: Project, model: Model, plan: Plan, table: pa.Table, where: str) -> TrainingFrame:

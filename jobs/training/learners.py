@@ -83,11 +83,12 @@ class XGBoost:
             "num_parallel_tree": trial.suggest_int("num_parallel_tree", 1, 3),
         }
 
-    def _pinned(self, params: Params, examples: Examples, seed: int) -> dict[str, Any]:
-        bound = {"monotone_constraints": "(" + ",".join(str(int(one)) for one in examples.increasing) + ")"}
+    def pinned(self, params: Params, increasing: Sequence[bool], seed: int) -> dict[str, Any]:
+        """The parameters with everything else that decides the result."""
+        bound = {"monotone_constraints": "(" + ",".join(str(int(one)) for one in increasing) + ")"}
         return {
             **params,
-            **(bound if any(examples.increasing) else {}),
+            **(bound if any(increasing) else {}),
             "objective": "binary:logistic",
             "tree_method": "hist",
             "device": "cpu",
@@ -107,7 +108,7 @@ class XGBoost:
         import xgboost
 
         rows, held = self._rows(examples), xgboost.DMatrix(watched, nthread=THREADS)
-        booster = xgboost.Booster(self._pinned(params, examples, seed), [rows, held])
+        booster = xgboost.Booster(self.pinned(params, examples.increasing, seed), [rows, held])
         step = max(STEP // int(params.get("num_parallel_tree", 1)), 1)
         for rounds in range(1, step * LOOKS + 1):
             booster.update(rows, rounds - 1)
@@ -117,7 +118,7 @@ class XGBoost:
     def fit(self, params: Params, examples: Examples, rounds: int, seed: int) -> Any:
         import xgboost
 
-        return settled(xgboost.train(self._pinned(params, examples, seed), self._rows(examples), rounds))
+        return settled(xgboost.train(self.pinned(params, examples.increasing, seed), self._rows(examples), rounds))
 
     def save(self, model: Any, folder: Path, name: str) -> str:
         model.save_model(folder / f"{name}.ubj")
