@@ -82,7 +82,7 @@ def check_views(project: Project, files: Mapping[FeatureView, Sequence[str]]) ->
                 if early > 0:
                     names = ", ".join(f"{view.name}__{name}" for name in view.features)
                     faults.append(
-                        f"- view {view.name!r}, batch {batch}: {names} were visible {early / 1e6:,.0f} s before {ends}, "
+                        f"- view {view.name!r}, batch {batch}: {names} were visible {timedelta(microseconds=early)} before {ends}, "
                         f"the end of the day plus the lag; `tidemill features --project {project.name} "
                         f"--batch {batch} --force` publishes it again"
                     )

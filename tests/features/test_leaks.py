@@ -28,6 +28,7 @@ from tests.training.published import publish_days
 from tests.training.synthetic import AS_OF, PLAN, frame, publish_snapshot
 
 DAYS = [date(2026, 1, day) for day in range(1, 6)]
+FIRST = CUSTOMER_PROFILE.features[0]
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_a_mart_with_information_of_the_next_day_fails_the_backfill(
     refused(
         command(line),
         "know days that had not happened yet; nothing was published",
-        "fraud_customer_profile of 2026-01-03: another value without the days after it: count_1d in 4 of 4 rows",
+        f"fraud_customer_profile of 2026-01-03: another value without the days after it: {FIRST} in 4 of 4 rows",
     )
     assert not list(Path(lake.root).glob("features/**/current.json"))
 
@@ -111,7 +112,11 @@ def test_a_value_visible_before_its_day_ended_fails_the_snapshot(
     if allowed:
         assert result.exit_code == 0, result.exception
         return
-    refused(result, "view 'customer_profile', batch 2026-02-13: customer_profile__count_1d, ", "were visible")
+    refused(
+        result,
+        f"view 'customer_profile', batch 2026-02-13: customer_profile__{FIRST}, ",
+        "visible 0:00:00.000001 before",
+    )
     assert current(lake.run("fraud", "planted") / "snapshot") is None
 
 
