@@ -24,7 +24,7 @@ _THURSDAY = 3
 def request(payload: Columns, features: Mapping[str, Columns]) -> NDArray[np.float64]:
     """The model's inputs, a row per payment, in the order the spec declares; what is unknown counts as none."""
     at, cents = payload["event_time"], payload["amount_cents"]
-    customer, terminal, profile = features["customer"], features["terminal"], features["customer_profile"]
+    customer, terminal = features["customer"], features["terminal"]
     columns = [
         cents / 100,
         (at // _DAY + _THURSDAY) % 7 >= 5,
@@ -36,7 +36,7 @@ def request(payload: Columns, features: Mapping[str, Columns]) -> NDArray[np.flo
     for days in (1, 7, 30):
         count = terminal[f"count_{days}d"]
         columns += [count, _ratio(terminal[f"frauds_{days}d"], count)]
-    mean = _ratio(profile["amount_cents_30d"], profile["count_30d"])
+    mean = _ratio(customer["amount_cents_30d"], customer["count_30d"])
     usual = _ratio(customer["genuine_cents_23d"], customer["genuine_23d"])
     known = terminal["last_genuine_day_21d"]
     columns += [

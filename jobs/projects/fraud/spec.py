@@ -106,7 +106,10 @@ CUSTOMER_PROFILE = FeatureView(
     features=("count_30d", "amount_cents_30d"),
     lookback_days=30,
 )
-"""What a customer paid up to the end of a day."""
+"""What a customer paid up to the end of a day, for people and reports.
+
+No input reads it: a payment that is delivered late changes a value after it was served, and the replay finds that.
+"""
 
 INPUTS = (
     "amount", "is_weekend", "is_night",
