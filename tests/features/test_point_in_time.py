@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,8 +20,9 @@ from hypothesis import strategies as st
 from jobs import spark
 from jobs.features import point_in_time, point_in_time_spark
 from jobs.features.offline import available_at
-from jobs.settings import Settings
+from jobs.settings import ROOT, Settings
 from jobs.spec import FeatureView
+from tests.bench import made_up
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -243,3 +246,33 @@ def test_without_events_or_values_the_columns_are_still_there(engine: Join) -> N
 def test_a_view_without_any_partition_is_found_nowhere() -> None:
     joined = point_in_time.join(spine_table([(ORIGIN, "k", "k")]), {ONE: []})
     assert joined["one__found"].to_pylist() == [False]
+
+
+MEASURED = """
+import resource, sys
+from pathlib import Path
+from jobs.features import point_in_time
+from jobs.spec import FeatureView
+from tests.bench import made_up
+
+folder = Path(sys.argv[1])
+view = FeatureView(name="v", entity=("entity_id",), features=made_up.FEATURES, lookback_days=1, ttl=made_up.TTL)
+paths = point_in_time.join_files(
+    [str(folder / "labels-2000000.parquet")], {view: [str(folder / "values.parquet")]}, folder / "joined", slice_rows=250_000
+)
+print(len(paths), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def test_a_join_in_slices_needs_the_memory_of_a_slice(tmp_path: Path) -> None:
+    """Two million labels beside 24 features, a gigabyte and a half as a table; in a process of its own."""
+    made_up.values(tmp_path, 20_000)
+    made_up.labels(tmp_path, 2_000_000, 20_000)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    slices, megabytes = map(int, done.stdout.split())
+    assert slices >= 8
+    assert megabytes < 800
+    assert sum(pq.read_metadata(path).num_rows for path in (tmp_path / "joined").iterdir()) == 2_000_000
