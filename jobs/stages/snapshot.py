@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,40 +52,46 @@ def run(project: Project, settings: Settings, *, run: str, as_of: str | None, ne
 
 
 def _publish(project: Project, lake: Lake, folder: Path, as_of: date, negative_control: bool) -> Published:
+    import pyarrow.parquet as pq
+
     for mart in _marts(project):
         command = f"tidemill features --project {project.name} --batch {as_of}"
         require(lake.features(project.name, mart, as_of), command)
     known = published_days(lake.spine(project.name, as_of).parent, as_of)
-    frames: dict[str, pa.Table] = {}
-    inputs, models = {"spec": project.digest, "negative control": str(negative_control)}, {}
-    for model in project.models:
-        planned = plan(model.split, project.label.delay_days, as_of, known.keys())
-        sources = Sources.of(project, lake, planned.days)
-        frames[model.name] = sources.frame(model, as_of)
-        if negative_control:
-            frames[model.name] = _shuffled(frames[model.name], planned, model.seed)
-        models[model.name] = _facts(project, model, planned, frames[model.name])
-        inputs |= sources.digests
-    facts = {
-        "project": project.name,
-        "as_of": str(as_of),
-        **next(iter(models.values())),
-        "models": models,
-        "negative_control": negative_control,
-        "spec": project.digest,
-        "git": _commit(),
-        "digests": {"inputs": digest_of(inputs)},
-    }
+    scratch = lake.scratch(project.name, uuid.uuid4().hex)
+    scratch.mkdir(parents=True)
+    try:
+        inputs, models = {"spec": project.digest, "negative control": str(negative_control)}, {}
+        for model in project.models:
+            planned = plan(model.split, project.label.delay_days, as_of, known.keys())
+            sources, file = Sources.of(project, lake, planned.days), scratch / frame_name(project, model.name)
+            _write(file, sources.frames(model, as_of))
+            if negative_control:
+                _shuffle(file, planned, model.seed)
+            models[model.name] = _facts(project, model, planned, file)
+            inputs |= sources.digests
+        facts = {
+            "project": project.name,
+            "as_of": str(as_of),
+            **next(iter(models.values())),
+            "models": models,
+            "negative_control": negative_control,
+            "spec": project.digest,
+            "git": _commit(),
+            "digests": {"inputs": digest_of(inputs)},
+        }
 
-    def write(to: Path) -> int:
-        import pyarrow.parquet as pq
+        def write(to: Path) -> int:
+            rows = 0
+            for file in sorted(scratch.iterdir()):
+                rows += pq.read_metadata(file).num_rows
+                file.rename(to / file.name)
+            (to / "snapshot.json").write_text(json.dumps(facts, indent=1, sort_keys=True))
+            return rows
 
-        for name, frame in frames.items():
-            pq.write_table(frame, to / frame_name(project, name), compression="zstd")
-        (to / "snapshot.json").write_text(json.dumps(facts, indent=1, sort_keys=True))
-        return sum(map(len, frames.values()))
-
-    return publish(folder, write, inputs=inputs, watermark=str(as_of), facts=facts)
+        return publish(folder, write, inputs=inputs, watermark=str(as_of), facts=facts)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def frame_name(project: Project, model: str) -> str:
@@ -92,23 +99,49 @@ def frame_name(project: Project, model: str) -> str:
     return "frame.parquet" if len(project.models) == 1 else f"frame-{model}.parquet"
 
 
-def _shuffled(frame: pa.Table, planned: Plan, seed: int) -> pa.Table:
-    """The frame with the labels of all days before the final test in another order."""
+def _write(file: Path, pieces: Iterator[pa.Table]) -> None:
+    import pyarrow.parquet as pq
+
+    first = next(pieces)
+    with pq.ParquetWriter(file, first.schema, compression="zstd") as writer:
+        writer.write_table(first)
+        for piece in pieces:
+            writer.write_table(piece)
+
+
+def _shuffle(file: Path, planned: Plan, seed: int) -> None:
+    """Puts the labels of all days before the final test into another order."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
+    import pyarrow.parquet as pq
 
-    labels = frame.column("label").to_numpy().copy()
+    narrow = pq.read_table(file, columns=["event_time", "label"])
+    labels = narrow.column("label").to_numpy().copy()
     begins = pa.scalar(day_start(planned.final.test.first), pa.timestamp("us", "UTC"))
-    before = np.flatnonzero(pc.less(frame.column("event_time"), begins).to_numpy())
+    before = np.flatnonzero(pc.less(narrow.column("event_time"), begins).to_numpy())
     labels[before] = np.random.default_rng(seed).permutation(labels[before])
-    return frame.set_column(frame.column_names.index("label"), "label", pa.array(labels, pa.bool_()))
+    honest = file.rename(file.with_suffix(".honest"))
+
+    def pieces() -> Iterator[pa.Table]:
+        done = 0
+        with pq.ParquetFile(honest) as source:
+            for group in range(source.num_row_groups):
+                piece = source.read_row_group(group)
+                mine = pa.array(labels[done : done + len(piece)], pa.bool_())
+                done += len(piece)
+                yield piece.set_column(piece.column_names.index("label"), "label", mine)
+
+    _write(file, pieces())
+    honest.unlink()
 
 
-def _facts(project: Project, model: Model, planned: Plan, frame: pa.Table) -> dict[str, Any]:
+def _facts(project: Project, model: Model, planned: Plan, file: Path) -> dict[str, Any]:
     """The plan, and how many rows and positives the final fold learns from and is judged on."""
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
+    frame = pq.read_table(file, columns=["event_time", "label", project.entity])
     label, entity = frame.column("label").to_numpy(), codes_of(frame.column(project.entity))
     day = frame.column("event_time").cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy() // _DAY
     parts = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -16,6 +16,10 @@ from jobs.storage import Published, current
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+SLICE_ROWS = 2_000_000
+"""How many rows are joined at a time: each takes most of a kilobyte until its inputs are made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,22 +67,50 @@ class Sources:
         Ordered by (event time, event id). Raises DataRejected for values visible before they can have been known.
         """
         import pyarrow as pa
+
+        return pa.concat_tables(self.frames(model, as_of)).combine_chunks()
+
+    def frames(self, model: Model, as_of: date) -> Iterator[pa.Table]:
+        """The frame in pieces: whole days, in order, about `SLICE_ROWS` rows at a time."""
+        leaks.check_views(self.project, {view: _paths(versions) for view, versions in self.views.items()})
+        for days in self._slices():
+            yield self._frame(model, as_of, days)
+
+    def _slices(self) -> list[Batches]:
+        slices: list[Batches] = []
+        rows = 0
+        for day, version in sorted(self.spine.items()):
+            if slices and rows + version.manifest.rows <= SLICE_ROWS:
+                slices[-1] = Batches(slices[-1].first, day)
+            else:
+                slices.append(Batches(day, day))
+                rows = 0
+            rows += version.manifest.rows
+        return slices
+
+    def _frame(self, model: Model, as_of: date, days: Batches) -> pa.Table:
+        import pyarrow as pa
         import pyarrow.compute as pc
         import pyarrow.parquet as pq
 
-        events = pa.concat_tables([pq.read_table(path, partitioning=None) for path in _paths(self.spine)])
+        events = pa.concat_tables([pq.read_table(path, partitioning=None) for path in _paths(_of(self.spine, days))])
         events = events.filter(
             pc.less_equal(events.column("label_time"), pa.scalar(day_end(as_of), pa.timestamp("us", "UTC")))
         )
         events = events.sort_by([("event_time", "ascending"), ("event_id", "ascending")])
-        batch = {view: _paths(versions) for view, versions in self.views.items()}
-        live = {view: _paths(versions) for view, versions in self.events.items()}
-        leaks.check_views(self.project, batch)
+        first, last = days.first, days.last
+        batch = {v: _paths(_of(versions, vectors.view_days(v, first, last))) for v, versions in self.views.items()}
+        live = {v: _paths(_of(versions, vectors.event_days(v, first, last))) for v, versions in self.events.items()}
         matrix = vectors.inputs(self.project, vectors.join(self.project, events, batch, live))
         frame = events.select(["event_id", *vectors.payload_names(self.project, events.column_names), "label"])
         for index, name in enumerate(model.inputs):
             frame = frame.append_column(name, pa.array(matrix[:, index]))
         return frame.replace_schema_metadata(None).combine_chunks()
+
+
+def _of(versions: Mapping[date, Published], days: Iterable[date]) -> dict[date, Published]:
+    wanted = set(days)
+    return {day: version for day, version in versions.items() if day in wanted}
 
 
 def _paths(versions: Mapping[date, Published]) -> list[str]:
