@@ -60,7 +60,9 @@ def frame(rows_a_day: int = 400, seed: int = 7, signal: float = 1.0, negative_co
         known = time < int(day_start(PLAN.final.test.first).timestamp() * 1_000_000)
         label[known] = random.permutation(label[known])
     payload = {"event_time": time, "amount_cents": cents}
-    vectors = hook(FRAUD, "features").request(payload, {"customer": customer, "terminal": terminal})
+    nothing = {view.name: dict.fromkeys(view.features, np.zeros(n, dtype=np.int64)) for view in FRAUD.every_view}
+    views = nothing | {"customer": nothing["customer"] | customer, "terminal": nothing["terminal"] | terminal}
+    vectors = hook(FRAUD, "features").request(payload, views)
     columns = {
         "event_id": pa.array([f"t{row:07}" for row in range(n)]),
         "event_time": pa.array(time, pa.timestamp("us", tz="UTC")),
