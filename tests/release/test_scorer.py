@@ -19,7 +19,9 @@ DRAWN = np.random.default_rng(0)
 X = np.column_stack([DRAWN.normal(size=(4_000, 3)) * 50, DRAWN.integers(0, 4, (4_000, 2))])
 Y = DRAWN.random(4_000) < 1 / (1 + np.exp(4 - X[:, 0] / 20 - 2 * (X[:, 3] > 1) * (X[:, 1] > 0)))
 CALIBRATION = {"method": "isotonic", "at": [-6.0, -1.0, 2.0], "becomes": [-5.0, -2.0, 3.0]}
-VALUES = st.one_of(st.floats(-(2.0**127), 2.0**127, width=32), st.integers(-5, 5).map(float), st.sampled_from([-0.0, 0.0, 1e-45]))
+VALUES = st.one_of(
+    st.floats(-(2.0**127), 2.0**127, width=32), st.integers(-5, 5).map(float), st.sampled_from([-0.0, 0.0, 1e-45])
+)
 
 
 @pytest.fixture(scope="module", params=LIBRARIES)
