@@ -43,7 +43,9 @@ def test_the_mean_of_the_four_published_test_weeks_is_above_every_published_row_
     assert found["mean"]["average_precision"] > 0.694
     assert found["mean"]["roc_auc"] > 0.879
     assert found["mean"]["card_precision_at_100"] >= 0.305
-    (ours,) = re.findall(r"^\| \*\*Tidemill, XGBoost\*\* \|(.*)\|$", (ROOT / "docs" / "fraud.md").read_text(), re.MULTILINE)
+    (ours,) = re.findall(
+        r"^\| \*\*Tidemill, XGBoost\*\* \|(.*)\|$", (ROOT / "docs" / "fraud.md").read_text(), re.MULTILINE
+    )
     written = [float(figure) for figure in re.findall(r"\*\*(\.\d+)\*\*", ours)]
     measured = [found["mean"][name] for name in ("roc_auc", "average_precision", "card_precision_at_100")]
     assert written == pytest.approx(measured, abs=0.001), "docs/fraud.md does not show what its commands make"
