@@ -31,10 +31,10 @@ def test_a_day_is_a_pure_function_of_its_arguments() -> None:
     assert town.day(FIRST, 2)["transactions"] != one["transactions"]
 
 
-def test_payments_are_about_two_thousand_a_day_and_one_to_two_percent_frauds() -> None:
+def test_payments_are_about_four_thousand_a_day_and_one_to_two_percent_frauds() -> None:
     days = [town._payments(day, 1, None) for day in MONTH]
     rows, frauds = sum(len(day.cents) for day in days), sum(int(day.fraud.sum()) for day in days)
-    assert 1_800 < rows / 28 < 2_200
+    assert 3_600 < rows / 28 < 4_400
     assert 0.01 < frauds / rows < 0.02
     assert sum(int(day.fraud.sum()) for day in days[:7]) > 100
     over = [(day.fraud & (day.cents > 22_000)).sum() / max(1, day.fraud.sum()) for day in days]
@@ -48,7 +48,7 @@ def test_after_the_shift_amounts_have_moved_and_small_payments_at_night_are_frau
     assert 1.5 < mean[1] / mean[0] < 1.7
     tested = [(day.second <= 6 * 3_600) & (day.cents < 400) for day in after]
     share = sum(int((day.fraud & few).sum()) for day, few in zip(after, tested, strict=True)) / sum(map(sum, tested))
-    assert share > 0.8
+    assert share > 0.6
 
 
 @pytest.mark.parametrize("drift_from", [None, SHIFT])

@@ -27,18 +27,22 @@ def test_fraud_inputs_are_traced_to_the_windows_they_are_made_of() -> None:
 
 def test_a_branch_on_the_payload_a_nan_and_a_missing_value_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     def request(payload: Mapping[str, Any], features: Mapping[str, Mapping[str, Any]]) -> Any:
-        profile = features["customer_profile"]
-        rare = np.where(payload["amount_cents"] == 0, profile["count_1d"], 0)
+        profile, customer = features["customer_profile"], features["customer"]
+        rare = np.where(payload["amount_cents"] == 0, customer["count_1d"], 0)
         known = np.where(profile["found"], 1.0, np.nan)
-        overflow = np.where(profile["count_7d"] == 0, np.nan, profile["count_30d"])
+        overflow = np.where(customer["count_7d"] == 0, np.nan, profile["count_30d"])
         return np.column_stack([rare, known, overflow]).astype(np.float64)
 
     module = ModuleType("jobs.projects.fraud.features")
     module.request = request  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    project = replace(FRAUD, models=(replace(FRAUD.models[0], inputs=("rare", "known", "overflow"), reasons=()),))
+    project = replace(
+        FRAUD,
+        models=(replace(FRAUD.models[0], inputs=("rare", "known", "overflow"), reasons=()),),
+        gate=replace(FRAUD.gate, slices=()),
+    )
     assert dependencies(project) == {
-        "rare": {("customer_profile", "count_1d")},
+        "rare": {("customer", "count_1d")},
         "known": {("customer_profile", "found")},
-        "overflow": {("customer_profile", "count_7d"), ("customer_profile", "count_30d")},
+        "overflow": {("customer", "count_7d"), ("customer_profile", "count_30d")},
     }

@@ -249,7 +249,7 @@ def test_a_view_without_any_partition_is_found_nowhere() -> None:
 
 
 MEASURED = """
-import resource, sys
+import re, sys
 from pathlib import Path
 from jobs.features import point_in_time
 from jobs.spec import FeatureView
@@ -260,7 +260,9 @@ view = FeatureView(name="v", entity=("entity_id",), features=made_up.FEATURES, l
 paths = point_in_time.join_files(
     [str(folder / "labels-2000000.parquet")], {view: [str(folder / "values.parquet")]}, folder / "joined", slice_rows=250_000
 )
-print(len(paths), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+# Not ru_maxrss, which a process has from the one that started it.
+kilobytes = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+print(len(paths), kilobytes // 1024)
 """
 
 
@@ -274,5 +276,5 @@ def test_a_join_in_slices_needs_the_memory_of_a_slice(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     slices, megabytes = map(int, done.stdout.split())
     assert slices >= 8
-    assert megabytes < 800
+    assert megabytes < 700
     assert sum(pq.read_metadata(path).num_rows for path in (tmp_path / "joined").iterdir()) == 2_000_000

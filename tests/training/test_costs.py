@@ -111,13 +111,13 @@ def payments(count: int = 300) -> Frame:
 
 def test_bytes_are_of_the_states_that_the_rows_make():
     found = costs.stored(FRAUD, FRAUD.models[0], payments())
-    event = 8 + 8 + 7  # its time, its amount or label, its id
+    event = 8 + 3 * 8 + 7  # its time, the three columns of its view, its id
     assert found["views"][CUSTOMER_PROFILE.name] == HEADER + 8 * len(CUSTOMER_PROFILE.features)
     assert found["views"][CUSTOMER.name] == MARK + 16 + 30 * event
     assert found["views"][TERMINAL.name] == MARK + 16 + 100 * event
     mean = found["inputs"]["customer_mean_amount_30d"]
     assert {"customer.amount_cents_30d", "customer.count_30d"} <= set(mean["features"])
-    assert mean["bytes"] == found["views"][CUSTOMER.name], "a window keeps every event it reaches"
+    assert mean["bytes"] == MARK + 16 + 30 * (8 + 8 + 7), "a window keeps every event it reaches, with what it sums"
     assert mean["freed"] == 0, "the events are kept for other windows as well"
     assert found["inputs"]["amount"] == {"features": [], "bytes": 0.0, "freed": 0.0}
 

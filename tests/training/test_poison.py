@@ -28,11 +28,13 @@ def poisoned(how: str) -> pa.Table:
     label = np.asarray(table["label"]).copy()
     if how == "flipped labels":
         return changed(table, "label", np.where(hit, ~label, label))
-    for name in ("amount", "customer_mean_amount_7d", "terminal_risk_7d", "terminal_risk_30d"):
+    hit = early & label  # frauds are under 5 % of the rows, and every one of them is spoilt
+    assert hit.mean() < SHARE
+    for name in small_project().models[-1].inputs:
         values = np.asarray(table[name]).copy()
         values[hit] = random.choice([-1.0, 1.0], int(hit.sum())) * 10.0 ** random.uniform(6, 30, int(hit.sum()))
         table = changed(table, name, values)
-    return changed(table, "label", np.where(hit, random.random(len(table)) < 0.5, label))
+    return table
 
 
 @pytest.mark.fault("F43")
