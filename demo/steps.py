@@ -162,7 +162,7 @@ def drift(context: Context) -> dict[str, Any]:
     last = context.payments(sent, SHIFTED.first)
     clients = send(context.settings, context.project, last).facts()
     context.succeed("data", f"demo__{SHIFTED.last}", {"batch": str(SHIFTED.last)})
-    run = context.succeed("monitoring", f"demo__{SHIFTED.last}", {"batch": str(SHIFTED.last)})
+    run = context.succeed("monitoring", f"demo__until_{sent.last}", {"batch": str(sent)})
     found = _monitoring(context, SHIFTED.last)
     if found["drift"].get("verdict") != "drift":
         raise DemoFailed(f"the shift was not seen: {found['drift'].get('verdict')}")
