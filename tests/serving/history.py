@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 
 from jobs.projects import find, hook
+from jobs.projects.fraud.features import LARGE_CENTS
 from jobs.spec import LiveView, Window
 
 FRAUD = find("fraud")
 AS_OF = datetime(2026, 2, 1, tzinfo=UTC)
 DAYS = 40
+FUNCTIONS: dict[str, Any] = {"count": len, "sum": sum, "max": max, "last": lambda column: column[-1]}
 _MICROSECOND = timedelta(microseconds=1)
+_DAY = 86_400_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -31,6 +34,24 @@ class Event:
     terminal_id: str
     amount_cents: int
     label: int = 0
+    known: bool = False
+    """Whether the payment has come from the lake, with what is only known there."""
+
+    @property
+    def genuine(self) -> int:
+        return int(self.known and not self.label)
+
+    @property
+    def genuine_cents(self) -> int:
+        return self.amount_cents * self.genuine
+
+    @property
+    def genuine_day(self) -> int:
+        return self.time // _DAY * self.genuine
+
+    @property
+    def small_fraud(self) -> int:
+        return int(self.label and self.amount_cents <= LARGE_CENTS)
 
 
 def us(time: str | datetime) -> int:
@@ -61,6 +82,7 @@ def history() -> tuple[Event, ...]:
                 terminal_id=f"t{chance.randrange(100)}",
                 amount_cents=chance.randrange(30_000),
                 label=int(chance.random() < 0.1),
+                known=True,
             )
         )
     return tuple(found)
@@ -79,11 +101,9 @@ def values(view: LiveView, asked: Event, events: Iterable[Event]) -> dict[str, i
     of_key = [one for one in {*events, asked} if all(getattr(one, key) == getattr(asked, key) for key in view.entity)]
     found = {}
     for window in view.windows:
-        inside = [one for one in of_key if in_window(window, asked, one)]
-        assert window.function in ("count", "sum")
-        found[window.name] = (
-            len(inside) if window.column is None else sum(getattr(one, window.column) for one in inside)
-        )
+        inside = sorted((one for one in of_key if in_window(window, asked, one)), key=lambda one: (one.time, one.id))
+        column = [getattr(one, window.column) if window.column else 1 for one in inside]
+        found[window.name] = FUNCTIONS[window.function](column) if column else 0
     return found
 
 
