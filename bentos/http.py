@@ -24,6 +24,8 @@ _SECONDS = 10
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:\-]{1,64}\Z")
 _JSON = (b"content-type", b"application/json")
 _LATER = {429: b"1", 503: b"5"}
+SHADOW = b"x-tidemill-shadow"
+"""What the router adds to a mirrored request, and takes from every other."""
 _HEALTH = ("/livez", "/readyz", "/metrics")
 log = logging.getLogger("tidemill.http")
 
@@ -61,6 +63,8 @@ class Application:
         await send({"type": "http.response.start", "status": status, "headers": sent})
         await send({"type": "http.response.body", "body": body})
         route = self.paths.get(scope["path"], "other")
+        if route == "predict" and SHADOW in headers:
+            route = "shadow"
         usual = status == 200 and route == "predict"
         seconds = self._seconds if usual else metrics.SECONDS.labels(route, str(status))
         seconds.observe(time.perf_counter() - began)
@@ -78,7 +82,9 @@ class Application:
         body = await _body(headers, receive)
         if body is None:
             return None
-        answer = self.runtime.explain if route == "explain" else self.runtime.answer
+        if route == "explain":
+            return await self.runtime.explain(body, request_id)
+        answer = self.runtime.shadow if SHADOW in headers else self.runtime.answer
         return await answer(body, request_id)
 
     def _health(self, path: str, headers: dict[bytes, bytes]) -> bytes:

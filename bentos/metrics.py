@@ -16,6 +16,7 @@ ROWS = Counter("tidemill_predictions", "Rows answered, by decision.", ["decision
 DEGRADED = Counter("tidemill_degraded", "Rows answered with default features for want of the store.", registry=REGISTRY)
 EXPLAINED = Counter("tidemill_explanations", "Rows explained.", registry=REGISTRY)
 UNKNOWN = Counter("tidemill_unknown", "Rows whose entity has no features, by view.", ["view"], registry=REGISTRY)
+SHADOWED = Counter("tidemill_shadow_predictions", "Rows of mirrored requests answered.", registry=REGISTRY)
 LOGGED = Counter("tidemill_predictions_logged", "Records written to the prediction log.", registry=REGISTRY)
 DROPPED = Counter("tidemill_predictions_dropped", "Records lost because the log was too far behind.", registry=REGISTRY)
 UNSAVED = Gauge("tidemill_events_unsaved", "Events that wait in memory to be stored online.", registry=REGISTRY)

@@ -8,7 +8,9 @@ import os
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,10 +76,16 @@ class Lines:
 
 
 class PredictionLog:
-    """Appends records to one open segment for each event day, and lands them every few seconds."""
+    """Appends records to one open segment for each event day, and lands them every few seconds.
 
-    def __init__(self, folder: Path, lake: Lake, project: Project, slot: str) -> None:
-        self._folder, self._lake, self._project, self._slot = folder, lake, project.name, slot
+    With `shadow` they are of mirrored requests, and are kept where nothing that counts predictions looks.
+    """
+
+    def __init__(self, folder: Path, lake: Lake, project: Project, slot: str, *, shadow: bool = False) -> None:
+        self._folder, self._slot = folder, slot
+        self._landing = (
+            partial(lake.shadow, project.name) if shadow else partial(lake.landing, project.name, PREDICTIONS.name)
+        )
         self._lines = Lines(project)
         self._queue: deque[Served] = deque()
         self._arrived, self._stopped = threading.Event(), threading.Event()
@@ -88,7 +96,7 @@ class PredictionLog:
         """Lands what a killed process of this slot left behind, then starts to write."""
         self._folder.mkdir(parents=True, exist_ok=True)
         for left in sorted(self._folder.glob(f"{self._slot}-*{_OPEN}")):
-            _Segment.left_behind(left).land(self._lake, self._project)
+            _Segment.left_behind(left).land(self._landing)
         self._thread.start()
 
     def append(self, served: Served) -> None:
@@ -140,7 +148,7 @@ class PredictionLog:
         for day, segment in list(self._segments.items()):
             if everything or segment.rows >= _ROWS or time.monotonic() - segment.since >= _SECONDS:
                 del self._segments[day]
-                segment.land(self._lake, self._project)
+                segment.land(self._landing)
 
 
 class _Segment:
@@ -175,13 +183,13 @@ class _Segment:
         self._hash.update(text)
         self.rows += len(lines)
 
-    def land(self, lake: Lake, project: str) -> None:
-        """Moves the file to the landing zone by a rename, so that nobody sees a part of it."""
+    def land(self, landing: Callable[[date], Path]) -> None:
+        """Moves the file to its day's folder by a rename, so that nobody sees a part of it."""
         self._file.close()
         if not self._path.stat().st_size:
             self._path.unlink()
             return
-        folder = lake.landing(project, PREDICTIONS.name, self._day)
+        folder = landing(self._day)
         folder.mkdir(parents=True, exist_ok=True)
         name = f"{self._path.name.removesuffix(_OPEN)}.jsonl"
         self._path.rename(folder / f"{self._hash.hexdigest()[:16]}-{name}")

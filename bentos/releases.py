@@ -33,6 +33,8 @@ class Release:
     """A verified release, loaded."""
 
     assignment: Assignment
+    folder: Path
+    """The slot's own copy of the bundle."""
     scorer: Scorer
     request: Callable[..., NDArray[np.float64]]
     rule: Callable[[Mapping[str, NDArray[Any]]], NDArray[np.bool_]]
@@ -101,7 +103,7 @@ class Releases:
         scorer.score(np.zeros((1, len(scorer.inputs))))
         decisions = manifest.get("decisions", {})
         return Release(
-            assignment=wanted, scorer=scorer, request=features.request, rule=features.rule,
+            assignment=wanted, folder=folder, scorer=scorer, request=features.request, rule=features.rule,
             review=float(decisions.get("review", _REVIEW)), decline=float(decisions.get("decline", 2.0)),
         )  # fmt: skip
 

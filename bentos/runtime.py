@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bentos import metrics
+from bentos import metrics, readiness
 from bentos.decoding import MAXIMUM_ROWS, Decoder, Refused
 from bentos.explanations import MAXIMUM_ROWS as EXPLAINED_ROWS
 from bentos.explanations import Beside, explanations
@@ -53,10 +53,12 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Asked:
-    __slots__ = ("answers", "ids", "rows")
+    __slots__ = ("answers", "ids", "rows", "shadow")
 
-    def __init__(self, rows: Sequence[Any], ids: Sequence[str], answers: asyncio.Future[list[Prediction]]) -> None:
-        self.rows, self.ids, self.answers = rows, ids, answers
+    def __init__(
+        self, rows: Sequence[Any], ids: Sequence[str], answers: asyncio.Future[list[Prediction]], shadow: bool
+    ) -> None:
+        self.rows, self.ids, self.answers, self.shadow = rows, ids, answers, shadow
 
 
 class Runtime:
@@ -68,11 +70,14 @@ class Runtime:
         self._releases = Releases(project, settings)
         self._decoder = Decoder(project.sources[0])
         self._lookup = Lookup(project, settings)
-        folder = settings.home / "serving" / project.name / "log"
-        self._log = PredictionLog(folder, Lake(settings.lake_uri), project, settings.slot)
+        folder, lake = settings.home / "serving" / project.name, Lake(settings.lake_uri)
+        self._log = PredictionLog(folder / "log", lake, project, settings.slot)
+        self._shadow_log = PredictionLog(folder / "shadow", lake, project, settings.slot, shadow=True)
+        self._parity: dict[str, Any] | None = None
         self._asked: list[_Asked] = []
         self._recent, self._beside = Recent(), Beside()
         self.answer: Answer = self._answer
+        self.shadow: Answer = self._mirrored
 
     def start(self) -> None:
         """Loads the release, and takes what is loaded out of the garbage collector's sight."""
@@ -82,7 +87,10 @@ class Runtime:
             metrics.RELEASE.labels(told.release, told.digest).set(1)
             if told.rehearse:
                 self.answer = rehearsing(told.rehearse, self._answer)
+                self.shadow = rehearsing(told.rehearse, self._mirrored)
+            self._try(self.release)
         self._log.start()
+        self._shadow_log.start()
         sys.setswitchinterval(_SLICE)
         gc.collect()
         gc.freeze()
@@ -92,6 +100,7 @@ class Runtime:
         """Lands every prediction taken so far, and stores the events that could not be stored."""
         self._lookup.stop()
         self._log.stop()
+        self._shadow_log.stop()
 
     def state(self) -> dict[str, Any]:
         """What the slot serves, and why it refused what it was told to serve, if it did."""
@@ -106,7 +115,18 @@ class Runtime:
             "rehearse": told and told.rehearse,
             "refused": self._releases.refused,
             "process": os.getpid(),
+            "parity": self._parity,
         }
+
+    def _try(self, release: Release) -> None:
+        """Scores what the release stored, and takes the whole path of a request, before anybody waits for it."""
+        rows = readiness.made_up(self._decoder.columns, self._decoder.row)
+        self._parity = readiness.parity(release)
+        try:
+            for row in rows:
+                self._answers(release, [row], ["warm-up"], add=False)
+        except (Refused, ValueError) as error:
+            self._parity |= {"furthest": None, "refused": str(error)}
 
     async def explain(self, body: bytes, request_id: str) -> bytes:
         """Why the rows of a request are scored as they are; they count as no event and are not logged.
@@ -141,9 +161,16 @@ class Runtime:
         return self.release, rows, many, ids
 
     async def _answer(self, body: bytes, request_id: str) -> bytes:
+        return await self._answered(body, request_id, shadow=False)
+
+    async def _mirrored(self, body: bytes, request_id: str) -> bytes:
+        """The answer to a mirrored request, which counts as no event and is logged apart."""
+        return await self._answered(body, request_id, shadow=True)
+
+    async def _answered(self, body: bytes, request_id: str, *, shadow: bool) -> bytes:
         _, rows, many, ids = self._decode(body, request_id, MAXIMUM_ROWS)
         loop = asyncio.get_running_loop()
-        asked = _Asked(rows, ids, loop.create_future())
+        asked = _Asked(rows, ids, loop.create_future(), shadow)
         if not self._asked:
             loop.call_soon(self._answer_all)
         self._asked.append(asked)
@@ -158,14 +185,16 @@ class Runtime:
             while waiting and size + len(waiting[0].rows) <= MAXIMUM_ROWS:
                 size += len(waiting[0].rows)
                 taken.append(waiting.pop(0))
-            self._answer_together([one for one in taken if not one.answers.cancelled()])
+            for shadow in (False, True):
+                alike = [one for one in taken if one.shadow is shadow and not one.answers.cancelled()]
+                self._answer_together(alike, shadow=shadow)
 
-    def _answer_together(self, asked: list[_Asked]) -> None:
+    def _answer_together(self, asked: list[_Asked], *, shadow: bool) -> None:
         rows = [row for one in asked for row in one.rows]
         if not rows:
             return
         try:
-            answers = self._predict(rows, [name for one in asked for name in one.ids])
+            answers = self._predict(rows, [name for one in asked for name in one.ids], shadow=shadow)
         except Exception as error:
             for one in asked:
                 one.answers.set_exception(error)
@@ -175,18 +204,23 @@ class Runtime:
             one.answers.set_result(answers[first : first + len(one.rows)])
             first += len(one.rows)
 
-    def _predict(self, rows: list[Any], ids: list[str]) -> list[Prediction]:
+    def _predict(self, rows: list[Any], ids: list[str], *, shadow: bool) -> list[Prediction]:
         release = self.release
         if release is None:
             raise Refused(503, "no release")
-        answers, vectors, provenance = self._answers(release, rows, ids, add=True)
+        answers, vectors, provenance = self._answers(release, rows, ids, add=not shadow)
+        served_at = datetime.now(UTC)
+        if shadow:
+            metrics.SHADOWED.inc(len(answers))
+            for row, vector, answer, source in zip(rows, vectors.tolist(), answers, provenance, strict=True):
+                self._shadow_log.append(Served(row, vector, answer, served_at, source))
+            return answers
         for decision, count in Counter(answer.decision for answer in answers).items():
             metrics.ROWS.labels(decision).inc(count)
         for view, count in Counter(view for answer in answers for view in answer.unknown).items():
             metrics.UNKNOWN.labels(view).inc(count)
         if answers[0].degraded:
             metrics.DEGRADED.inc(len(answers))
-        served_at = datetime.now(UTC)
         for row, vector, answer, source in zip(rows, vectors.tolist(), answers, provenance, strict=True):
             self._recent.keep(row, vector, answer)
             self._log.append(Served(row, vector, answer, served_at, source))

@@ -31,6 +31,10 @@ class Lake:
         """Files as delivered, immutable, named `<sha256, 16 digits>-<their name>`."""
         return self._batch("landing", project, source, batch)
 
+    def shadow(self, project: str, batch: date) -> Path:
+        """Records of mirrored requests, by event day: compared with the stable slot's, and part of nothing else."""
+        return self._batch("shadow", project, "predictions", batch)
+
     def quarantine(self, project: str, source: str, batch: date) -> Path:
         """Rows and files that were refused, with their bytes and a reason."""
         return self._batch("quarantine", project, source, batch)
