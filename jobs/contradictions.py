@@ -48,6 +48,7 @@ def contradictions(project: Project, *, reserved: str) -> Iterable[str]:
     if not 0 < project.replay.minimum_identical <= 1:
         yield f"replay minimum_identical {project.replay.minimum_identical} is no share of vectors: above 0 and at most 1"
     yield from _of_gate(project)
+    yield from _of_serving(project)
 
 
 def _of_live_view(view: LiveView, project: Project) -> Iterable[str]:
@@ -136,3 +137,18 @@ def _of_canary(canary: Canary) -> Iterable[str]:
         yield f"canary steps {steps} must rise from at least 1 to 100 percent"
     if canary.deadline_seconds < canary.bake_seconds:
         yield "canary deadline_seconds is shorter than bake_seconds: no step could ever advance"
+
+
+def _of_serving(project: Project) -> Iterable[str]:
+    serving = project.serving
+    if min(serving.deadline_milliseconds, serving.requests_per_second, serving.rows_per_day) < 1:
+        yield "serving deadline_milliseconds, requests_per_second and rows_per_day must be at least 1"
+    if serving.cache_seconds < 0 or serving.scan_values < 0:
+        yield "serving cache_seconds and scan_values must not be negative; 0 switches them off"
+    if serving.round_scores is not None and not 1 <= serving.round_scores <= 15:
+        yield f"serving round_scores {serving.round_scores} is not from 1 to 15 decimals; None answers the whole number"
+    if serving.cache_seconds and project.live_views:
+        yield (
+            f"serving cache_seconds {serving.cache_seconds} would answer from windows without the event that is asked "
+            f"about: {project.live_views[0].name!r} is a live view, in which every event counts"
+        )

@@ -53,12 +53,15 @@ class Drift:
     window_days: int
     """The days up to the batch that are compared with the reference window."""
     minimum_rows: int
-    column_threshold: float
-    """Population stability index above which a column has drifted."""
-    share_threshold: float
-    """Share of drifted columns above which the data set has."""
+    effect_floor: float = 0.1
+    """Population stability index below which a column has not moved, however certain it is that it differs."""
+    false_alarms_per_quarter: float = 1.0
+    """How many retrainings a model may be asked for in 91 days of a world that stands still."""
+    persistent_batches: int = 2
+    """In how many of the last `of_batches` the same column must have moved, the newest among them."""
+    of_batches: int = 3
     cool_down_days: int
-    """Days after a requested retraining in which no other is requested."""
+    """Days after a requested retraining in which no other is requested: alarms within them are one event."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,3 +70,23 @@ class Replay:
 
     minimum_identical: float = 0.999
     """The share of vectors that are the same bits; each of the others needs a cause that is known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """How a project answers predictions, and what any one key may ask of a slot."""
+
+    deadline_milliseconds: int = 1_000
+    """From a whole request's arrival: one whose turn comes later is refused with 503 and never scored."""
+    requests_per_second: int = 10_000
+    """Of one key, lasting; twice as many may come at once after a quiet time."""
+    rows_per_day: int = 10_000_000
+    """Of one key in a UTC day, explained ones included."""
+    scan_values: int = 100
+    """How many values of one input a key may try in an hour while all others stay, until that is reported; 0 is never."""
+    round_scores: int | None = None
+    """To how many decimals scores and contributions are answered; the log and the decision keep the whole number."""
+    cache_seconds: int = 0
+    """For how long an answer is given again to a request that differs in the event's id alone; 0 is not at all."""
+    rule_baseline: bool = True
+    """Answer by the project's rule, marked as degraded, where no verified release is left to answer."""

@@ -14,6 +14,7 @@ from jobs.policies import Canary as Canary  # noqa: PLC0414 - projects declare e
 from jobs.policies import Drift as Drift  # noqa: PLC0414
 from jobs.policies import Gate as Gate  # noqa: PLC0414
 from jobs.policies import Replay as Replay  # noqa: PLC0414
+from jobs.policies import Serving as Serving  # noqa: PLC0414
 from jobs.policies import Threshold as Threshold  # noqa: PLC0414
 from jobs.reasons import Reason as Reason  # noqa: PLC0414
 from jobs.slices import Slice as Slice  # noqa: PLC0414
@@ -200,6 +201,7 @@ class Project:
     canary: Canary
     drift: Drift
     replay: Replay = field(default_factory=Replay)
+    serving: Serving = field(default_factory=Serving)
 
     def __post_init__(self) -> None:
         faults = [f"- {fault}" for fault in contradictions(self, reserved=PREDICTIONS.name)]
@@ -250,6 +252,7 @@ PREDICTIONS = Source(
         Column(name="payload", type="string", personal=True),
         Column(name="vector", type="string"),
         Column(name="provenance", type="string", nullable=True),
+        Column(name="degraded_by", type="string", nullable=True),
     ),
     event_id="request_id",
     event_time="event_time",
@@ -262,7 +265,8 @@ PREDICTIONS = Source(
 `entities`, `payload`, `vector` and `provenance` are JSON texts: the entity keys, the request as it
 was validated, the exact model inputs in the order the model declares, and for each view what its
 values were read from: `{"schema", "available_at"}` of a batch view (microseconds, null where
-nothing was found), `{"schema", "events", "checksum"}` of a live one.
+nothing was found), `{"schema", "events", "checksum"}` of a live one. `degraded_by` are the causes,
+separated by blanks, for which an answer is `degraded`.
 """
 
 
