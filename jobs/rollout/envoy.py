@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+from jobs.rollout.routes import ENTITY, PATHS, ROUTES, TYPE, Json, direct, says, shadow, with_fallback
 
 MAXIMUM_BYTES = 1_048_576
-ROUTES = "projects"
 BUCKETS = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1_000, 2_000, 5_000, 20_000)
 """Upper bounds in milliseconds, which is as fine as Envoy measures; the last is beyond the longest time-out."""
-PATHS = {"predict": "", "explain": "-explain"}
-"""What a project answers, and the suffix of the clusters that do: explanations have the same slots and weights in
-clusters of their own, because a rollout's verdict counts what becomes of predictions only."""
-_TYPE = "type.googleapis.com/envoy"
 _MANY = 4_096
-Json = dict[str, Any]
-
-
-def direct(project: str, slot: str) -> str:
-    """The cluster that is the slot and nothing else."""
-    return f"{project}-{slot}"
-
-
-def with_fallback(project: str, slot: str, other: str) -> str:
-    """The cluster that is the slot, and the other one for what the slot fails to answer."""
-    return f"{project}-{slot}-or-{other}"
+_SHADOWED = 256
+_STABLE_RETRIES = {"budget_percent": {"value": 20.0}, "min_retry_concurrency": 16}
+"""The stable slot has nobody behind it: what it fails to answer is asked again only while that is the exception."""
+_FALLBACK_RETRIES = {"budget_percent": {"value": 100.0}, "min_retry_concurrency": 512}
+"""A dead candidate has all its requests asked again, of the stable slot, and never more than there are."""
 
 
 def bootstrap(
-    *, port: int, ready_port: int, admin_socket: Path, routes: Path, slots: Mapping[str, Mapping[str, int]]
+    *,
+    port: int,
+    ready_port: int,
+    admin_socket: Path,
+    routes: Path,
+    slots: Mapping[str, Mapping[str, int]],
+    entities: Mapping[str, str],
 ) -> Json:
-    """The static configuration: a listener, the slots of every project, and routes from a watched file."""
+    """The static configuration: a listener, the slots of every project, and routes from a watched file.
+
+    `entities` names for each project the field of a request that says who is asked about.
+    """
     clusters = [_cluster("admin", {"pipe": {"path": str(admin_socket)}})]
     for project, ports in slots.items():
         for slot, number in ports.items():
             others = [other for other in ports if other != slot]
+            clusters.append(_shadow(project, slot, number))
             for suffix in PATHS.values():
                 clusters.append(_slot(direct(project, slot) + suffix, number))
                 clusters += [_aggregate(project, slot, other, suffix) for other in others]
@@ -47,7 +47,7 @@ def bootstrap(
         "admin": {"address": {"pipe": {"path": str(admin_socket), "mode": 0o600}}},
         "static_resources": {
             "listeners": [
-                _listener("router", port, {"rds": {"route_config_name": ROUTES, "config_source": source}}, buffered=True),
+                _listener("router", port, {"rds": {"route_config_name": ROUTES, "config_source": source}}, entities),
                 _listener("ready", ready_port, {"route_config": _ready()}),
             ],
             "clusters": clusters,
@@ -58,64 +58,43 @@ def bootstrap(
     }  # fmt: skip
 
 
-def routes(weights: Mapping[str, Sequence[tuple[str, int]]], version: str) -> Json:
-    """The file that shares a project's traffic out: per project its clusters in a fixed order, and their weights.
-
-    The order never changes: with another order or sum, entities would move between slots at every step.
-    """
-    table = [
-        {"match": {"path": "/livez"}, **_says(200, "live")},
-        *(_route(project, path, shares) for project, shares in weights.items() for path in PATHS),
-        {"match": {"prefix": "/"}, **_says(404, "there is no such path")},
-    ]
-    host = {"name": "all", "domains": ["*"], "routes": table}
-    resource = {"@type": f"{_TYPE}.config.route.v3.RouteConfiguration", "name": ROUTES, "virtual_hosts": [host]}
-    return {"version_info": version, "resources": [resource]}
+_DERIVE = """
+function envoy_on_request(handle)
+  if handle:headers():get("%(header)s") ~= nil then return end
+  local body = handle:body()
+  if body == nil then return end
+  local text = body:getBytes(0, math.min(body:length(), 4096))
+  local entity = string.match(text, '"%(field)s"%%s*:%%s*"([^"\\\\%%c]*)"')
+  if entity ~= nil then handle:headers():replace("%(header)s", string.sub(entity, 1, 200)) end
+end
+"""
+"""A client that does not say whom it asks about has it read from its body: the first row's, within 4 kB."""
 
 
-def _route(project: str, path: str, shares: Sequence[tuple[str, int]]) -> Json:
-    suffix = PATHS[path]
-    return {
-        "name": project + suffix,
-        "match": {"path": f"/{project}/{path}"},
-        "route": {
-            "timeout": "10s",
-            "hash_policy": [{"header": {"header_name": "x-entity"}}],
-            "weighted_clusters": {
-                "clusters": [{"name": name + suffix, "weight": weight} for name, weight in shares],
-                "use_hash_policy": True,
-            },
-            "retry_policy": {
-                "retry_on": "5xx,reset,connect-failure,refused-stream",
-                "num_retries": 2,
-                "per_try_timeout": "3s",
-                "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.1s"},
-                "retry_priority": {
-                    "name": "envoy.retry_priorities.previous_priorities",
-                    "typed_config": {
-                        "@type": f"{_TYPE}.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
-                        "update_frequency": 1,
-                    },
-                },
+def _listener(name: str, port: int, routes: Json, entities: Mapping[str, str] | None = None) -> Json:
+    buffer = {
+        "name": "envoy.filters.http.buffer",
+        "typed_config": {"@type": f"{TYPE}.extensions.filters.http.buffer.v3.Buffer", "max_request_bytes": MAXIMUM_BYTES},
+    }  # fmt: skip
+    derive = {
+        "name": "entity",
+        "typed_config": {
+            "@type": f"{TYPE}.extensions.filters.http.lua.v3.Lua",
+            "source_codes": {
+                project: {"inline_string": _DERIVE % {"header": ENTITY, "field": field}}
+                for project, field in (entities or {}).items()
             },
         },
     }
-
-
-def _listener(name: str, port: int, routes: Json, *, buffered: bool = False) -> Json:
-    buffer = {
-        "name": "envoy.filters.http.buffer",
-        "typed_config": {"@type": f"{_TYPE}.extensions.filters.http.buffer.v3.Buffer", "max_request_bytes": MAXIMUM_BYTES},
-    }  # fmt: skip
     last = {
         "name": "envoy.filters.http.router",
-        "typed_config": {"@type": f"{_TYPE}.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": True},
+        "typed_config": {"@type": f"{TYPE}.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": True},
     }
     manager = {
-        "@type": f"{_TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "@type": f"{TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": name,
         "server_name": "tidemill",
-        "http_filters": [buffer, last] if buffered else [last],
+        "http_filters": [buffer, derive, last] if entities is not None else [last],
         "preserve_external_request_id": True,
         "always_set_request_id_in_response": True,
         "normalize_path": True,
@@ -160,7 +139,7 @@ def _slot(name: str, port: int) -> Json:
 
 def _cluster(name: str, address: Json) -> Json:
     http = {
-        "@type": f"{_TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions",
+        "@type": f"{TYPE}.extensions.upstreams.http.v3.HttpProtocolOptions",
         "explicit_http_config": {"http_protocol_options": {}},
         # Shorter than the slots keep a connection: they never close one that is about to be used.
         "common_http_protocol_options": {"idle_timeout": "30s"},
@@ -171,7 +150,7 @@ def _cluster(name: str, address: Json) -> Json:
         "type": "STATIC",
         "connect_timeout": "0.25s",
         "load_assignment": {"cluster_name": name, "endpoints": [endpoint]},
-        "circuit_breakers": _limits(),
+        "circuit_breakers": _limits(_STABLE_RETRIES),
         "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http},
     }
 
@@ -185,28 +164,31 @@ def _aggregate(project: str, slot: str, other: str, suffix: str) -> Json:
         "cluster_type": {
             "name": "envoy.clusters.aggregate",
             "typed_config": {
-                "@type": f"{_TYPE}.extensions.clusters.aggregate.v3.ClusterConfig",
+                "@type": f"{TYPE}.extensions.clusters.aggregate.v3.ClusterConfig",
                 "clusters": members,
             },
         },
         # Its own: with the default of 3 retries at a time, a candidate killed under load fails hundreds of requests.
-        "circuit_breakers": _limits(),
+        "circuit_breakers": _limits(_FALLBACK_RETRIES),
     }
 
 
-def _limits() -> Json:
-    limits = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), _MANY)
-    return {"thresholds": [{"priority": "DEFAULT", **limits}]}
+def _shadow(project: str, slot: str, number: int) -> Json:
+    """Mirrored requests beyond a few at a time are dropped: a slow candidate must not cost its clients anything."""
+    cluster = _cluster(shadow(project, slot), _loopback(number))
+    few = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests"), _SHADOWED)
+    return cluster | {"circuit_breakers": {"thresholds": [{"priority": "DEFAULT", **few}]}}
+
+
+def _limits(retries: Json) -> Json:
+    limits: Json = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests"), _MANY)
+    return {"thresholds": [{"priority": "DEFAULT", **limits, "retry_budget": retries}]}
 
 
 def _ready() -> Json:
     ready = {"match": {"path": "/ready"}, "route": {"cluster": "admin", "timeout": "2s"}}
-    other = {"match": {"prefix": "/"}, **_says(403, "only /ready is shown here")}
+    other = {"match": {"prefix": "/"}, **says(403, "only /ready is shown here")}
     return {"name": "ready", "virtual_hosts": [{"name": "ready", "domains": ["*"], "routes": [ready, other]}]}
-
-
-def _says(status: int, text: str) -> Json:
-    return {"direct_response": {"status": status, "body": {"inline_string": text}}}
 
 
 def _as_json() -> Json:

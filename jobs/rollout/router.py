@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,13 +15,15 @@ from typing import Any
 from jobs.errors import ServiceError, UsageError
 from jobs.projects import PROJECTS
 from jobs.rollout import envoy
+from jobs.rollout.routes import ROUTES, Sharing, direct, routes, shadow, with_fallback
 from jobs.rollout.statistics import quantile
 from jobs.services import places
 from jobs.services.ports import SLOTS, port
 from jobs.settings import Settings
-from jobs.storage import locked, write_atomically
+from jobs.storage import locked, pause, write_atomically
 
-_CLUSTER = re.compile(r"(?P<project>[a-z0-9_]+)-(?P<slot>blue|green)(?P<fallback>-or-(?:blue|green))?\Z")
+_CLUSTER = re.compile(r"(?P<project>[a-z0-9_]+)-(?P<slot>blue|green)(?P<role>-or-(?:blue|green)|-shadow)?\Z")
+_PAUSE = 0.05
 Histogram = tuple[tuple[float, float], ...]
 
 
@@ -91,30 +94,37 @@ class Router:
         static = envoy.bootstrap(
             port=port(self._settings, "router"), ready_port=port(self._settings, "router-admin"),
             admin_socket=self._socket, routes=self._routes, slots=slots,
+            entities={name: project.entity for name, project in PROJECTS.items()},
         )  # fmt: skip
         with locked(self._folder):
-            self._write(self._clusters())
+            self._write(self._shared())
         path = self._folder / "envoy.json"
         write_atomically(path, json.dumps(static, indent=1).encode())
         return path
 
     def weights(self, project: str) -> dict[str, int]:
         """Percent of the project's traffic for each slot, as the routes file has it; they sum to 100."""
-        return {_slot(name): weight for name, weight in self._clusters()[_known(project)]}
+        return dict(self.sharing(project).weights)
 
     def stable(self, project: str) -> str:
         """The slot that answers for the other when that fails."""
-        return next(_slot(name) for name, _ in self._clusters()[_known(project)] if not _fallback(name))
+        return self.sharing(project).stable
 
-    def set_weights(self, project: str, weights: Mapping[str, int], stable: str) -> None:
+    def sharing(self, project: str) -> Sharing:
+        """Who gets how much of the project's traffic, as the routes file has it."""
+        return self._shared()[_known(project)]
+
+    def set_weights(self, project: str, weights: Mapping[str, int], stable: str, shadow: str | None = None) -> None:
         """Shares the project's traffic out, from the next request on; what is under way is finished where it is.
 
-        `stable` answers what the other slot fails to. Raises UsageError unless the weights sum to 100.
+        `stable` answers what the other slot fails to, and `shadow` is sent a copy of each prediction request. Raises
+        UsageError unless the weights sum to 100.
         """
         shares = {slot: weights.get(slot, 0) for slot in SLOTS}
         if (
             not set(weights) <= set(SLOTS)
             or stable not in SLOTS
+            or shadow not in (None, *SLOTS)
             or min(shares.values()) < 0
             or sum(shares.values()) != 100
         ):
@@ -122,35 +132,74 @@ class Router:
                 f"weights {dict(weights)} with stable {stable!r} are not shares of blue and green that sum to 100"
             )
         with locked(self._folder):
-            clusters = self._clusters()
-            clusters[_known(project)] = _shares(project, shares, stable)
-            self._write(clusters)
+            shared = self._shared()
+            shared[_known(project)] = Sharing(weights=shares, stable=stable, shadow=shadow)
+            self._write(shared)
+
+    def drain(self, project: str, slot: str, seconds: float) -> None:
+        """Returns when the slot has nothing under way any more; give it no traffic before.
+
+        Raises ServiceError when the slot has traffic, and when requests are still under way after so many seconds.
+        """
+        shares, deadline = self.sharing(project), time.monotonic() + seconds
+        if shares.weights[slot] or shares.shadow == slot:
+            raise ServiceError(
+                f"slot {slot} of {project} has {shares.weights[slot]} % of the traffic; it was not stopped. "
+                "End the rollout first: `tidemill rollout abort`"
+            )
+        while self._under_way(project, slot):
+            if time.monotonic() > deadline:
+                raise ServiceError(
+                    f"slot {slot} of {project} still answers requests after {seconds:.0f} seconds; it was not stopped. "
+                    "Start the rollout again"
+                )
+            time.sleep(_PAUSE)
+
+    def _under_way(self, project: str, slot: str) -> bool:
+        """Whether a request is with the slot, or the routes in force are not those of the file yet."""
+        version = json.loads(self._routes.read_bytes())["version_info"]
+        name = f"http.router.rds.{ROUTES}.version_text"
+        texts = self._admin("/stats", {"format": "json", "type": "TextReadouts", "filter": f"^{re.escape(name)}$"})
+        if version not in [stat.get("value") for stat in texts["stats"]]:
+            return True
+        clusters = self._admin("/clusters", {"format": "json"})["cluster_statuses"]
+        mine = [one for one in clusters if one["name"].startswith(direct(project, slot))]
+        hosts = [host for one in mine for host in one.get("host_statuses", ())]
+        return any(int(stat.get("value", 0)) for host in hosts for stat in host["stats"] if stat["name"] == "rq_active")
 
     def observe(self, project: str) -> dict[str, Counters]:
         """Each slot's attempts so far, by the router's own count; raises ServiceError when it does not answer."""
-        pattern = f"^cluster\\.{_known(project)}-[a-z-]+\\.upstream_rq_time$"
+        return self._counted(_known(project), direct)
+
+    def observe_shadow(self, project: str) -> dict[str, Counters]:
+        """Each slot's mirrored requests so far; raises ServiceError when the router does not answer."""
+        return self._counted(_known(project), shadow)
+
+    def _counted(self, project: str, cluster: Callable[[str, str], str]) -> dict[str, Counters]:
+        pattern = f"^cluster\\.{project}-[a-z-]+\\.upstream_rq_time$"
         found = self._admin("/stats", {"format": "json", "histogram_buckets": "disjoint", "filter": pattern})
         timed = [histogram for stat in found["stats"] for histogram in stat.get("histograms", ())]
         clusters = {one["name"]: one for one in self._admin("/clusters", {"format": "json"})["cluster_statuses"]}
-        return {
-            slot: _counters(clusters[envoy.direct(project, slot)], _latency(timed, project, slot)) for slot in SLOTS
-        }
+        names = {slot: {cluster(project, slot)} for slot in SLOTS}
+        if cluster is direct:  # a slot's times as stable and as candidate: each role is another cluster
+            names = {slot: {direct(project, slot), *_fallbacks(project, slot)} for slot in SLOTS}
+        return {slot: _counters(clusters[cluster(project, slot)], _latency(timed, names[slot])) for slot in SLOTS}
 
-    def _clusters(self) -> dict[str, list[tuple[str, int]]]:
+    def _shared(self) -> dict[str, Sharing]:
         """What the routes file says; a project it does not know has all its traffic at blue."""
-        known = {project: _shares(project, {"blue": 100, "green": 0}, "blue") for project in PROJECTS}
+        known = {project: Sharing(weights={"blue": 100, "green": 0}, stable="blue") for project in PROJECTS}
         try:
             found = json.loads(self._routes.read_bytes())
         except FileNotFoundError:
             return known
         for route in found["resources"][0]["virtual_hosts"][0]["routes"]:
             if route.get("name") in known:
-                clusters = route["route"]["weighted_clusters"]["clusters"]
-                known[route["name"]] = [(cluster["name"], cluster["weight"]) for cluster in clusters]
+                known[route["name"]] = _read(route["route"])
         return known
 
-    def _write(self, clusters: Mapping[str, list[tuple[str, int]]]) -> None:
-        text = json.dumps(envoy.routes(clusters, datetime.now(UTC).isoformat()), indent=1)
+    def _write(self, shared: Mapping[str, Sharing]) -> None:
+        text = json.dumps(routes(shared, datetime.now(UTC).isoformat()), indent=1)
+        pause("weights")
         write_atomically(self._routes, text.encode())
 
     def _admin(self, path: str, parameters: Mapping[str, str]) -> Any:
@@ -167,19 +216,19 @@ class Router:
             ) from error
 
 
-def _shares(project: str, weights: Mapping[str, int], stable: str) -> list[tuple[str, int]]:
-    return [
-        (envoy.direct(project, slot) if slot == stable else envoy.with_fallback(project, slot, stable), weights[slot])
-        for slot in SLOTS
-    ]
+def _read(action: Mapping[str, Any]) -> Sharing:
+    """The sharing that a route of the file stands for."""
+    clusters = [(_parsed(one["name"]), one["weight"]) for one in action["weighted_clusters"]["clusters"]]
+    mirrors = [_parsed(one["cluster"])["slot"] for one in action.get("request_mirror_policies", ())]
+    return Sharing(
+        weights={one["slot"]: weight for one, weight in clusters},
+        stable=next(one["slot"] for one, _ in clusters if one["role"] is None),
+        shadow=mirrors[0] if mirrors else None,
+    )
 
 
-def _slot(cluster: str) -> str:
-    return _parsed(cluster)["slot"]
-
-
-def _fallback(cluster: str) -> bool:
-    return _parsed(cluster)["fallback"] is not None
+def _fallbacks(project: str, slot: str) -> set[str]:
+    return {with_fallback(project, slot, other) for other in SLOTS if other != slot}
 
 
 def _parsed(cluster: str) -> re.Match[str]:
@@ -209,10 +258,8 @@ def _counters(cluster: Mapping[str, Any], latency: Histogram) -> Counters:
     )
 
 
-def _latency(histograms: list[dict[str, Any]], project: str, slot: str) -> Histogram:
-    """The slot's times as stable and as candidate together: each role is another cluster, and only one is in use."""
-    others = [envoy.with_fallback(project, slot, other) for other in SLOTS if other != slot]
-    names = {f"cluster.{name}.upstream_rq_time" for name in (envoy.direct(project, slot), *others)}
+def _latency(histograms: list[dict[str, Any]], clusters: set[str]) -> Histogram:
+    names = {f"cluster.{name}.upstream_rq_time" for name in clusters}
     counts: Counter[float] = Counter()
     for histogram in histograms:
         if histogram["name"] in names:

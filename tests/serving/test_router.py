@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 import time
@@ -13,11 +14,13 @@ from typing import Any
 import httpx
 import pytest
 
-from jobs.errors import UsageError
+from jobs.errors import ServiceError, UsageError
 from jobs.release.bundle import Bundle
 from jobs.rollout.router import Counters, Router, between
+from jobs.rollout.routes import Sharing
 from jobs.settings import Settings
 from tests.serving.conftest import Stack, payment, until
+from tests.serving.history import AS_OF
 
 
 def test_weights_are_kept_and_must_sum_to_100(settings: Settings) -> None:
@@ -32,6 +35,10 @@ def test_weights_are_kept_and_must_sum_to_100(settings: Settings) -> None:
         with pytest.raises(UsageError, match="sum to 100"):
             router.set_weights("fraud", wrong, stable="blue")
     assert router.weights("fraud") == {"blue": 0, "green": 100}
+    router.set_weights("fraud", {"blue": 100}, stable="blue", shadow="green")
+    assert router.sharing("fraud") == Sharing(weights={"blue": 100, "green": 0}, stable="blue", shadow="green")
+    with pytest.raises(ServiceError, match="it was not stopped"):
+        router.drain("fraud", "green", 1)
 
 
 def test_traffic_is_the_difference_of_two_observations() -> None:
@@ -145,6 +152,63 @@ def test_an_entity_stays_with_its_slot_and_moves_one_way_only(routed: Stack, bun
     moved_back = [entity for entity in few if few[entity] == "green" and more[entity] == "blue"]
     assert moved_back == []
     assert list(more.values()).count("green") > list(few.values()).count("green")
+
+
+@pytest.mark.services
+def test_an_entity_that_only_the_body_names_stays_with_its_slot_as_well(
+    routed: Stack, bundles: dict[str, Bundle]
+) -> None:
+    def served(client: httpx.Client, entity: int, header: bool) -> str:
+        headers = {"x-entity": f"c{entity}"} if header else {}
+        return str(client.post("/fraud/predict", json=payment(entity), headers=headers).json()["slot"])
+
+    with candidate(routed, bundles["xgboost"], 40), routed.client("router") as client:
+        until(lambda: "green" in {served(client, entity, True) for entity in range(30)})
+        said = [served(client, entity, True) for entity in range(60)]
+        assert [served(client, entity, False) for entity in range(60)] == said
+        nobody = {"rows": [payment(1, customer_id='c\\" 1')]}
+        assert client.post("/fraud/predict", json=nobody).status_code == 200
+        assert client.post("/fraud/predict", content=b'{"customer_id": 1}').status_code == 422
+    assert set(said) == {"blue", "green"}
+
+
+@pytest.mark.services
+def test_a_shadow_is_asked_the_same_and_leaves_the_answer_to_the_stable_slot(
+    routed: Stack, bundles: dict[str, Bundle]
+) -> None:
+    with candidate(routed, bundles["xgboost"], 0), routed.client("router") as client:
+        live, mirrored = routed.router.observe("fraud"), routed.router.observe_shadow("fraud")
+        routed.router.set_weights("fraud", {"blue": 100}, stable="blue", shadow="green")
+        time.sleep(0.5)
+        asked = [payment(number, transaction_id=f"mirrored-{number}") for number in range(100)]
+        answers = [client.post("/fraud/predict", json=one, headers={"x-tidemill-shadow": "1"}) for one in asked]
+        assert {answer.json()["slot"] for answer in answers} == {"blue"}
+        until(lambda: between(mirrored["green"], routed.router.observe_shadow("fraud")["green"]).requests == 100)
+        now = routed.router.observe("fraud")
+        assert [between(live[slot], now[slot]).requests for slot in ("blue", "green")] == [100, 0]
+        routed.router.set_weights("fraud", {"blue": 100}, stable="blue")
+        routed.router.drain("fraud", "green", 5)
+        routed.stop("green")
+    until(lambda: len(routed.logged("mirrored-")) == 100)
+    ids = {answer.json()["request_id"] for answer in answers}
+    assert {one["request_id"] for one in routed.logged("mirrored-").values()} == ids, (
+        "a client cannot say it is a shadow"
+    )
+    lines = [line for path in routed.lake.shadow("fraud", AS_OF.date()).glob("*.jsonl") for line in path.open()]
+    assert {json.loads(line)["request_id"] for line in lines} == ids
+
+
+@pytest.mark.services
+def test_a_slot_is_drained_when_its_last_request_is_answered(routed: Stack, bundles: dict[str, Bundle]) -> None:
+    with candidate(routed, bundles["xgboost"], 100, "slow"), Load(routed) as load:
+        load.more(20)
+        with pytest.raises(ServiceError, match="100 % of the traffic"):
+            routed.router.drain("fraud", "green", 5)
+        routed.router.set_weights("fraud", {"blue": 100}, stable="blue")
+        routed.router.drain("fraud", "green", 10)
+        routed.stop("green", signal.SIGKILL)
+        load.more(100)
+    assert load.failed() == []
 
 
 @pytest.mark.services
