@@ -42,7 +42,7 @@ def _data(facts: Facts) -> tuple[Any, str]:
 
 def _training(facts: Facts) -> tuple[Any, str]:
     verdict = facts["verdict"]
-    refusals = [check["name"] for check in verdict.get("checks", []) if not check["passed"]]
+    refusals = [check["name"] for check in verdict.get("checks", []) if check["state"] == "FAILED"]
     rows = facts["snapshot"].get("rows", "")
     rows = sum(rows.values()) if isinstance(rows, Mapping) else rows
     return rows, f"gate: {verdict.get('verdict')}" + (f" ({', '.join(refusals[:3])})" if refusals else "")

@@ -67,7 +67,7 @@ def test_the_facts_are_what_the_demo_is_there_to_show(first: tuple[dict[str, Any
     canary = facts["rollout_canary"]
     assert canary["champion"]["epoch"] == 2
     assert canary["champion"]["release"] != canary["before"]["release"]
-    assert [step["percent"] for step in canary["rollout"]["verdicts"] if step["verdict"] == "ADVANCE"][-4:] == [
+    assert [step["percent"] for step in canary["rollout"]["verdicts"] if step["verdict"] == "PROMOTE"][-4:] == [
         5,
         25,
         50,

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from jobs.release.checks import Check
+from jobs.release.checks import Check, State, state_of
 from jobs.slices import Slice
 from jobs.spec import Gate, Model, Project
 from jobs.training.metrics import LOWER_IS_BETTER
 
 EXPLAINED_GAP = 1e-6
 """How far the contributions to a score may be from its margin, in log-odds."""
-_TOO_FEW = "too few to judge"
 
 
 def judge(
@@ -29,7 +28,7 @@ def judge(
     candidates: Mapping[str, Mapping[str, str]],
     champion: str | None,
 ) -> list[Check]:
-    """Every rule held against the evaluation; the challenger passes when all of them do.
+    """Every rule held against the evaluation; the challenger passes when `verdict.conclude` says PROMOTE of them.
 
     `snapshot`, `candidates` (model → library → digest) and `champion` are the digests that are current
     now: an evaluation of anything else decides nothing.
@@ -53,15 +52,9 @@ def judge(
     return checks
 
 
-def passed(checks: Iterable[Check]) -> bool:
-    """Whether there are checks and all passed."""
-    checks = list(checks)
-    return bool(checks) and all(check.passed for check in checks)
-
-
 def too_few(checks: Iterable[Check]) -> list[str]:
     """The names of the groups that were too small to judge: they did not fail, and nobody knows that they are good."""
-    return [check.name for check in checks if check.rule == _TOO_FEW]
+    return [check.name for check in checks if check.state is State.UNDECIDED]
 
 
 @dataclass(frozen=True)
@@ -85,9 +78,11 @@ class _Found:
 
     def check(self, name: str, bound: float | None, good: bool, must: str, rule: str) -> Check:
         interval = "" if self.low is None else f", 95 % interval {_text(self.low)} to {_text(self.high)}"
+        samples = {"rows": self.rows, "positives": self.positives}
         return Check(
-            name=name, value=self.value, bound=bound, passed=good, detail=f"{_text(self.value)}{interval}: {must}",
-            rule=rule, low=self.low, high=self.high, rows=self.rows, positives=self.positives,
+            name=name, value=self.value, bound=bound, state=state_of(good), rule=rule, low=self.low, high=self.high,
+            detail=f"{_text(self.value)}{interval}: {must}",
+            samples={what: count for what, count in samples.items() if count is not None},
         )  # fmt: skip
 
     def at_least(self, name: str, bound: float) -> Check:
@@ -180,7 +175,8 @@ def _slice(model: Model, one: Slice, found: Any) -> Iterable[Check]:
                 f"too few to judge, {value.positives:,} positives of {value.rows:,} rows; "
                 f"it takes {one.minimum_rows:,}, and {one.minimum_positives:,} of either kind"
             )
-            yield value.check(name, one.minimum, True, must, _TOO_FEW)
+            small = value.check(name, one.minimum, False, must, "high >= bound")
+            yield replace(small, state=State.UNDECIDED, optional=True)
         else:
             known = value.value is not None
             if one.minimum is not None:
@@ -212,7 +208,7 @@ def _same(name: str, stated: Any, expected: str | None) -> Check:
 
 
 def _flag(name: str, good: bool, detail: str) -> Check:
-    return Check(name=name, value=None, bound=None, passed=good, detail=detail)
+    return Check(name=name, state=state_of(good), detail=detail)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

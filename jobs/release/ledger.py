@@ -11,6 +11,7 @@ from datetime import date, datetime
 from typing import Any, Self
 
 from jobs.errors import ServiceError, StaleEpochError
+from jobs.rollout.verdict import Decision
 from jobs.settings import Settings
 
 _SCHEMA = """
@@ -177,7 +178,9 @@ class Ledger:
             )
         return int(rows[0]["version"])
 
-    def record_verdict(self, project: str, kind: str, subject: str, verdict: str, document: Mapping[str, Any]) -> None:
+    def record_verdict(
+        self, project: str, kind: str, subject: str, decision: Decision, document: Mapping[str, Any]
+    ) -> None:
         """Keeps a verdict; saying the same again about the same subject is a no-op."""
         text = _json(document)
         self._run(
@@ -185,7 +188,7 @@ class Ledger:
             " WHERE NOT EXISTS (SELECT 1 FROM (SELECT verdict, document FROM tidemill.verdict"
             " WHERE project = %s AND kind = %s AND subject = %s ORDER BY id DESC LIMIT 1) AS newest"
             " WHERE newest.verdict = %s AND newest.document = %s::jsonb)",
-            project, kind, subject, verdict, text, project, kind, subject, verdict, text,
+            project, kind, subject, decision.value, text, project, kind, subject, decision.value, text,
         )  # fmt: skip
 
     def verdicts(self, project: str, kind: str | None = None, limit: int = 50) -> list[Verdict]:
@@ -195,6 +198,14 @@ class Ledger:
             " WHERE project = %s AND (%s::text IS NULL OR kind = %s) ORDER BY id DESC LIMIT %s"
         )
         return [Verdict(**row) for row in self._rows(query, project, kind, kind, limit)]
+
+    def newest_verdicts(self, project: str) -> list[Verdict]:
+        """The project's newest verdict of each kind, newest first."""
+        query = (
+            "SELECT kind, subject, verdict, document, at FROM (SELECT DISTINCT ON (kind) * FROM tidemill.verdict"
+            " WHERE project = %s ORDER BY kind, id DESC) AS newest ORDER BY id DESC"
+        )
+        return [Verdict(**row) for row in self._rows(query, project)]
 
     def audit(self, project: str, what: str, document: Mapping[str, Any]) -> None:
         """Keeps a record of something done by force, by hand or by repair."""

@@ -9,7 +9,7 @@ from typing import Any
 from jobs.errors import ServiceError, TamperedError
 from jobs.lake import Lake
 from jobs.release.bundle import verify_bundle
-from jobs.release.checks import Check
+from jobs.release.checks import Check, state_of
 from jobs.rollout.machine import Rollout
 from jobs.rollout.slots import Slots
 
@@ -60,7 +60,7 @@ def alive(slots: Slots, project: str, rollout: Rollout) -> tuple[bool, int]:
 
 
 def _check(name: str, passed: bool, detail: str) -> Check:
-    return Check(name=name, value=None, bound=None, passed=passed, detail=detail)
+    return Check(name=name, state=state_of(passed), detail=detail)
 
 
 def _process(state: Mapping[str, Any]) -> str | None:

@@ -17,10 +17,12 @@ from jobs.release.ledger import Champion, Ledger
 from jobs.rollout import candidate, machine
 from jobs.rollout.machine import Rollout, State
 from jobs.rollout.measure import Counts, count, kept, observed, recalled
+from jobs.rollout.observed import Observed
 from jobs.rollout.replayed import replayed
 from jobs.rollout.router import Router
 from jobs.rollout.slots import Slots
-from jobs.rollout.verdict import Action, Observed, Verdict, decide, decide_first, decide_promotion
+from jobs.rollout.steps import decide, decide_first, decide_promotion
+from jobs.rollout.verdict import START, Decision, Verdict, conclude
 from jobs.services.ports import SLOTS
 from jobs.settings import Settings
 from jobs.spec import Project
@@ -55,11 +57,7 @@ class Controller:
             now = self.present()
             if now is None or now[0] != version:  # somebody else started or aborted it meanwhile
                 return now[1] if now else rollout
-            failed = next((check for check in checks if not check.passed), None)
-            action, reason = (
-                (Action.ROLL_BACK, failed.detail) if failed else (Action.ADVANCE, "ready, and scores as stored")
-            )
-            verdict = Verdict(action=action, reason=f"at the start: {reason}", checks=tuple(checks))
+            verdict = conclude(checks, START, where="at the start", because="ready, and scores as stored")
             rollout = machine.judged(replace(rollout, state="started", process=process), verdict, _now())
             rollout = replace(rollout, advanced=False)
             return self._finished(self._save(version, rollout), rollout)
@@ -88,7 +86,7 @@ class Controller:
             mine, stable = self._observed(entered, counted)
             verdict = self._verdict(entered, mine, stable)
             after = machine.judged(entered, verdict, _now())
-            if verdict.action is Action.ADVANCE and stable is not None and percent < 100:
+            if verdict.decision is Decision.PROMOTE and stable is not None and percent < 100:
                 after = replace(after, compared_with=kept(stable))
             version = self._save(version, after)
             pause("rollout-judged")
@@ -122,7 +120,7 @@ class Controller:
                 rollout = machine.judged(rollout, verdict, _now())
                 version = self._save(version, rollout)
                 pause("rollout-replayed")
-                if verdict.action is not Action.ADVANCE:
+                if verdict.decision is not Decision.PROMOTE:
                     return self._finished(version, rollout), verdict
             return self._promoted(version, rollout), verdict
 
@@ -138,12 +136,12 @@ class Controller:
         rollout = replace(rollout, state="promoted", epoch=champion.epoch, reason="promoted")
         self._save(version, rollout)
         self._enforce(rollout)
-        self._record(rollout, "PROMOTE")
+        self._record(rollout, Decision.PROMOTE)
         return rollout
 
     def _replayed(self, rollout: Rollout) -> Verdict:
         found = None if rollout.first else replayed(self.project, self._settings, rollout)
-        advanced = next(one for one in reversed(rollout.verdicts) if one["verdict"] == Action.ADVANCE.value)
+        advanced = next(one for one in reversed(rollout.verdicts) if one["verdict"] == Decision.PROMOTE.value)
         waited = (datetime.now(UTC) - datetime.fromisoformat(str(advanced["at"]))).total_seconds()
         return decide_promotion(found, waited, self.project.canary, self.project.replay)
 
@@ -258,7 +256,7 @@ class Controller:
             self.ledger.clear_challenger(self.project.name, rollout.release)
         how: State = rollout.ending or "rolled_back"
         rollout = replace(rollout, state=how)
-        self._record(rollout, "ROLL_BACK" if how == "rolled_back" else "ABORT")
+        self._record(rollout, Decision.ROLL_BACK)
         self._save(version, rollout)
         return rollout
 
@@ -285,10 +283,15 @@ class Controller:
     def _save(self, version: int, rollout: Rollout) -> int:
         return self.ledger.save_rollout(self.project.name, version, rollout.document())
 
-    def _record(self, rollout: Rollout, verdict: str) -> None:
-        facts = {"reason": rollout.reason, "percent": rollout.percent, "rehearse": rollout.rehearse,
-                 "epoch": rollout.epoch, "verdicts": list(rollout.verdicts)}  # fmt: skip
-        self.ledger.record_verdict(self.project.name, "rollout", rollout.release, verdict, facts)
+    def _record(self, rollout: Rollout, decision: Decision) -> None:
+        """How it ended, with the verdict that ended it: none did when somebody aborted it."""
+        last = rollout.verdicts[-1] if rollout.verdicts and rollout.state != "aborted" else {}
+        facts = {
+            "verdict": decision.value, "rule": last.get("rule") or ("" if decision is Decision.PROMOTE else rollout.state), "reason": rollout.reason,
+            "checks": last.get("checks", []), "state": rollout.state, "percent": rollout.percent,
+            "rehearse": rollout.rehearse, "epoch": rollout.epoch, "verdicts": list(rollout.verdicts),
+        }  # fmt: skip
+        self.ledger.record_verdict(self.project.name, "rollout", rollout.release, decision, facts)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Self
 
 from jobs.errors import TidemillError
-from jobs.rollout.verdict import Action, Verdict, summary, weights
+from jobs.rollout.steps import weights
+from jobs.rollout.verdict import Decision, Verdict
 from jobs.services.ports import SLOTS
 from jobs.spec import Canary
 
@@ -36,7 +37,7 @@ class Rollout:
     state: State = "starting"
     percent: int = 0
     advanced: bool = False
-    """Whether the present step's verdict was ADVANCE."""
+    """Whether the present step's verdict was PROMOTE."""
     started_at: str
     step_started_at: str | None = None
     """None until the weights of the step are known to be in force."""
@@ -118,20 +119,14 @@ def enter(rollout: Rollout, percent: int, policy: Canary) -> Rollout:
 
 def judged(rollout: Rollout, verdict: Verdict, at: str) -> Rollout:
     """The rollout after a verdict on its present step; of a step's holds only the last is kept."""
-    entry = {
-        "percent": rollout.percent,
-        "verdict": verdict.action.value,
-        "reason": verdict.reason,
-        "at": at,
-        "checks": [summary(check) for check in verdict.checks],
-    }
+    entry = {"percent": rollout.percent, "at": at, **verdict.document()}
     last = rollout.verdicts[-1] if rollout.verdicts else None
-    held = last is not None and last["verdict"] == Action.HOLD.value and last["percent"] == rollout.percent
+    held = last is not None and last["verdict"] == Decision.HOLD.value and last["percent"] == rollout.percent
     verdicts = (*(rollout.verdicts[:-1] if held else rollout.verdicts), entry)
     changed = replace(rollout, verdicts=verdicts, reason=verdict.reason)
-    if verdict.action is Action.ADVANCE:
+    if verdict.decision is Decision.PROMOTE:
         return replace(changed, advanced=True)
-    return ended(changed, "rolled_back", verdict.reason) if verdict.action is Action.ROLL_BACK else changed
+    return ended(changed, "rolled_back", verdict.reason) if verdict.decision is Decision.ROLL_BACK else changed
 
 
 def ended(rollout: Rollout, how: State, reason: str) -> Rollout:

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from jobs.errors import ServiceError
+from jobs.rollout.observed import Observed
 from jobs.rollout.router import Counters, Router, between
-from jobs.rollout.verdict import Observed
 
 Counts = Mapping[str, Mapping[str, Any]]
 

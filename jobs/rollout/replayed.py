@@ -13,7 +13,7 @@ from jobs.errors import TidemillError
 from jobs.features import vectors
 from jobs.lake import Lake
 from jobs.rollout.machine import Rollout
-from jobs.rollout.verdict import Replayed
+from jobs.rollout.observed import Replayed
 from jobs.settings import Settings
 from jobs.spec import PREDICTIONS, Project
 from jobs.storage import current

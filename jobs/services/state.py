@@ -12,7 +12,7 @@ from jobs.errors import TidemillError
 from jobs.lake import Lake
 from jobs.projects import PROJECTS, find
 from jobs.result import Result
-from jobs.services import supervisor
+from jobs.services import evidence, supervisor
 from jobs.services.tables import render
 from jobs.settings import Settings
 from jobs.spec import Project
@@ -72,6 +72,7 @@ def _release(project: Project, settings: Settings, running: bool) -> dict[str, A
         with Ledger(settings.need("database_url")) as ledger:
             champion, challenger = ledger.champion(project.name), ledger.challenger(project.name)
             rollout = ledger.rollout(project.name)
+            newest = ledger.newest_verdicts(project.name)
     except TidemillError as error:
         return {"unknown": str(error)}
     return {
@@ -80,6 +81,10 @@ def _release(project: Project, settings: Settings, running: bool) -> dict[str, A
         else None,
         "challenger": {"release": challenger.release, "run": challenger.run} if challenger else None,
         "rollout": rollout[1] if rollout else None,
+        "verdicts": [
+            {**one.document, "about": f"{one.kind} {one.subject}", "kind": one.kind, "at": one.at.isoformat()}
+            for one in newest
+        ],
     }
 
 
@@ -89,7 +94,21 @@ def _pages(facts: dict[str, Any]) -> Iterator[str]:
     for name, project in facts["projects"].items():
         rows = [(zone, batch or "none") for zone, batch in project["newest"].items()]
         yield render((name, "newest batch"), rows)
-        yield render((name, "release"), [(what, _text(value)) for what, value in project["release"].items()])
+        release = {what: value for what, value in project["release"].items() if what != "verdicts"}
+        yield render((name, "release"), [(what, _text(value)) for what, value in release.items()])
+        verdicts = [*_walked(release.get("rollout")), *project["release"].get("verdicts", ())]
+        if verdicts:
+            yield evidence.decisions(verdicts, f"{name} verdicts")
+        for one in verdicts:
+            yield evidence.checks(one, one["about"])
+
+
+def _walked(rollout: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """The newest verdict of a rollout that has not ended: the ledger has its own of one that has."""
+    if not rollout or rollout["state"] not in ("starting", "started", "walking") or not rollout["verdicts"]:
+        return []
+    last = rollout["verdicts"][-1]
+    return [{**last, "about": f"rollout {rollout['release']} at {last['percent']} %"}]
 
 
 def _text(value: Any) -> str:

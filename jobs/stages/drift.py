@@ -12,8 +12,10 @@ from jobs.lake import Lake
 from jobs.monitoring import drift, served
 from jobs.monitoring.report import REPORT, RESULT, Day, summarise, write_index
 from jobs.pages import page
+from jobs.release.checks import Check, State
 from jobs.release.ledger import Champion, Ledger
 from jobs.result import Result
+from jobs.rollout.verdict import DRIFT, Verdict, conclude
 from jobs.settings import Settings
 from jobs.spec import Project
 from jobs.storage import digest_file, publish, write_atomically
@@ -78,11 +80,21 @@ def _one(lake: Lake, ledger: Ledger, project: Project, champion: Champion, batch
         force=force,
     )
     facts = dict(published.manifest.facts)
-    ledger.record_verdict(project.name, "drift", str(batch), str(facts["verdict"]), {"reason": facts["reason"]})
+    verdict = _verdict(facts, project)
+    ledger.record_verdict(project.name, "drift", str(batch), verdict.decision, verdict.document())
     report = published.folder / REPORT
     return Day(
         line=f"{facts['says']} ({facts['rows']} rows, from {facts['source']})", facts={**facts, "report": str(report)}
     )
+
+
+def _verdict(facts: dict[str, Any], project: Project) -> Verdict:
+    state = {"drift": State.FAILED, "no drift": State.PASSED}.get(facts["verdict"], State.UNDECIDED)
+    check = Check(
+        name="drift", value=facts["share"], bound=project.drift.share_threshold, state=state, detail=facts["reason"],
+        rule="value <= bound", samples={"served": facts["rows"]},
+    )  # fmt: skip
+    return conclude([check], DRIFT)
 
 
 def _says(facts: dict[str, Any]) -> str:

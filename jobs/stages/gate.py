@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from jobs.lake import Lake
 from jobs.release import gate as rules
+from jobs.release.checks import State
 from jobs.release.ledger import Champion, Ledger, champions
 from jobs.result import Result
+from jobs.rollout import verdict as engine
 from jobs.settings import Settings
 from jobs.spec import Project
 from jobs.stages.evaluate import read_evaluation
-from jobs.storage import current, digest_file, digest_of, publish, require, verify
+from jobs.storage import current, digest_code, digest_of, publish, require, verify
 from jobs.training.evaluation import rival_of
 
 
@@ -42,7 +43,7 @@ def run(project: Project, settings: Settings, *, run: str, past: Sequence[Champi
         "candidates": digest_of(candidates),
         "champion": champion.digest if champion else "",
         "gate": digest_of(repr(project.gate)),
-        "code": digest_file(Path(rules.__file__)),
+        "code": digest_code(rules, engine),
     }
 
     def write(staging: Path) -> int:
@@ -55,12 +56,11 @@ def run(project: Project, settings: Settings, *, run: str, past: Sequence[Champi
         )
         document = {
             "run": run,
-            "verdict": "PROMOTE" if rules.passed(checks) else "REJECT",
+            **engine.conclude(checks, engine.GATE).document(),
             "evaluation": evaluation.digest,
             "snapshot": snapshot.digest,
             "champion": champion.release if champion else None,
             "too_few": rules.too_few(checks),
-            "checks": [asdict(check) for check in checks],
         }
         (staging / "verdict.json").write_text(json.dumps(document, indent=1, allow_nan=False))
         return len(checks)
@@ -69,14 +69,14 @@ def run(project: Project, settings: Settings, *, run: str, past: Sequence[Champi
     document: dict[str, Any] = json.loads((published.folder / "verdict.json").read_bytes())
     if past is None:
         with Ledger(settings.need("database_url")) as ledger:
-            ledger.record_verdict(project.name, "gate", run, document["verdict"], document)
+            ledger.record_verdict(project.name, "gate", run, engine.Decision(document["verdict"]), document)
     return _result(document)
 
 
 def _result(document: dict[str, Any]) -> Result:
-    failed = [f"{check['name']} ({check['detail']})" for check in document["checks"] if not check["passed"]]
-    if document["verdict"] == "PROMOTE":
-        line = f"{document['run']}: PROMOTE, {len(document['checks'])} rules passed"
+    if document["verdict"] == engine.Decision.PROMOTE:
+        line = f"{document['run']}: PROMOTE, {document['reason']}"
         small = f"; too few rows to judge {', '.join(document['too_few'])}" if document["too_few"] else ""
         return Result(line=line + small, facts=document)
+    failed = [f"{check['name']} ({check['detail']})" for check in document["checks"] if check["state"] == State.FAILED]
     return Result(line=f"GateRejected: {document['run']}: {'; '.join(failed)}", facts=document, exit_code=1)

@@ -12,6 +12,7 @@ from jobs.errors import DataRejected, MissingBatchError
 from jobs.lake import Lake
 from jobs.release.ledger import Champion
 from jobs.result import Result
+from jobs.rollout.verdict import Decision
 from jobs.settings import Settings
 from jobs.spec import Project
 from jobs.stages import backfill, evaluate, gate, register, snapshot, train
@@ -67,7 +68,7 @@ def _weeks(project: Project, settings: Settings, batches: Batches) -> Iterator[d
         evaluate.run(project, settings, run=name, past=past)
         verdict = gate.run(project, settings, run=name, past=past).facts["verdict"]
         found: dict[str, Any] = {"as_of": str(as_of), "run": name, "verdict": verdict, "release": None}
-        if verdict == "PROMOTE":
+        if verdict == Decision.PROMOTE:
             bundle = register.assembled(project, settings, name)[0]
             epoch = len(past) + 1
             past.append(Champion(epoch=epoch, release=bundle.release, digest=bundle.digest, at=day_end(as_of)))

@@ -13,8 +13,10 @@ from jobs.monitoring import performance
 from jobs.monitoring.labels import MATURED_DAYS
 from jobs.monitoring.report import REPORT, RESULT, Day, summarise, write_index
 from jobs.pages import page
+from jobs.release.checks import Check, State
 from jobs.release.ledger import Champion, Ledger
 from jobs.result import Result
+from jobs.rollout.verdict import PERFORMANCE, conclude
 from jobs.settings import Settings
 from jobs.spec import Project
 from jobs.storage import current, digest_file, publish, write_atomically
@@ -73,7 +75,10 @@ def _one(lake: Lake, ledger: Ledger, project: Project, champion: Champion, batch
         force=force,
     )
     facts = dict(published.manifest.facts)
-    ledger.record_verdict(project.name, "performance", str(batch), facts["verdict"], {"reason": facts["reason"]})
+    state = {"below the floor": State.FAILED, "holds": State.PASSED}.get(facts["verdict"], State.UNDECIDED)
+    check = Check(name="performance", state=state, detail=facts["reason"], samples={"labelled": facts["rows"]})
+    verdict = conclude([check], PERFORMANCE)
+    ledger.record_verdict(project.name, "performance", str(batch), verdict.decision, verdict.document())
     return Day(
         line=f"{facts['says']} ({facts['rows']} labelled predictions)",
         facts={**facts, "report": str(published.folder / REPORT)},

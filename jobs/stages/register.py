@@ -14,6 +14,7 @@ from jobs.release.bundle import Bundle, contract_of
 from jobs.release.ledger import Ledger
 from jobs.release.registry import Registry, attempt, set_aliases
 from jobs.result import Result
+from jobs.rollout.verdict import Decision
 from jobs.settings import Settings
 from jobs.spec import Project
 from jobs.stages.evaluate import read_evaluation
@@ -110,7 +111,7 @@ def _refuse(
     run: str, verdict: dict[str, Any], document: dict[str, Any], evaluation: Published, snapshot: Published
 ) -> None:
     reasons = []
-    if verdict.get("verdict") != "PROMOTE":
+    if verdict.get("verdict") != Decision.PROMOTE:
         reasons.append(f"its verdict is {verdict.get('verdict')}")
     if verdict.get("evaluation") != evaluation.digest or verdict.get("snapshot") != snapshot.digest:
         reasons.append("its verdict is about another evaluation or snapshot")

@@ -19,8 +19,10 @@ from jobs.monitoring.replay import Inputs, Replays
 from jobs.monitoring.report import REPORT, RESULT, Day, summarise, write_index
 from jobs.pages import page
 from jobs.release.bundle import contract_of
+from jobs.release.checks import Check, state_of
 from jobs.release.ledger import Ledger
 from jobs.result import Result
+from jobs.rollout.verdict import REPLAY, Verdict, conclude
 from jobs.settings import Settings
 from jobs.spec import Project
 from jobs.storage import current, digest_code, digest_of, publish, write_atomically
@@ -96,12 +98,22 @@ class _Stage:
         except NothingToDo:
             return _nothing(batch)
         facts = dict(published.manifest.facts)
-        kept = {name: facts[name] for name in ("reason", "vectors", "identical", "share", "causes")}
-        self.ledger.record_verdict(self.project.name, "replay", str(batch), facts["verdict"], kept)
+        verdict = _verdict(facts, self.project)
+        kept = {name: facts[name] for name in ("vectors", "identical", "share", "causes")} | verdict.document()
+        self.ledger.record_verdict(self.project.name, "replay", str(batch), verdict.decision, kept)
         return Day(line=facts["says"], facts={**facts, "report": str(published.folder / REPORT)})
 
     def _digests(self, inputs: Inputs) -> dict[str, str]:
         return {**inputs.digests, "definitions": self.contract, "code": self.code}
+
+
+def _verdict(facts: dict[str, Any], project: Project) -> Verdict:
+    check = Check(
+        name="replayed", value=facts["share"], bound=project.replay.minimum_identical,
+        state=state_of(facts["verdict"] == outcome.HOLDS), detail=facts["reason"], rule="value >= bound",
+        samples={"vectors": facts["vectors"]},
+    )  # fmt: skip
+    return conclude([check], REPLAY)
 
 
 def _shown(replays: Replays, batch: date) -> Day:

@@ -10,7 +10,8 @@ from jobs.release.registry import set_aliases
 from jobs.result import Result
 from jobs.rollout.control import Controller
 from jobs.rollout.machine import Rollout, traffic
-from jobs.rollout.verdict import Action, Verdict
+from jobs.rollout.verdict import Decision, Verdict
+from jobs.services import evidence
 from jobs.settings import Settings
 from jobs.spec import Project
 
@@ -46,7 +47,7 @@ def run(
                     raise UsageError(f"rollout has no action {action!r}")
         except NothingToDo as nothing:
             return Result(line=f"rollout: {nothing}", facts={"state": None, "reason": str(nothing)}, exit_code=99)
-        if action in ("promote", "abort", "step") and result.facts.get("verdict") != Action.HOLD.value:
+        if action in ("promote", "abort", "step") and result.facts.get("verdict") != Decision.HOLD.value:
             _project_aliases(settings, project, ledger, result)
     return result
 
@@ -64,16 +65,16 @@ def _stepped(rollout: Rollout, verdict: Verdict | None) -> Result:
         return _back(rollout)
     if verdict is None:
         line = f"rollout: nothing to decide, release {rollout.release} is {rollout.state}, {_share(rollout)}"
-        return Result(line=line, facts={**_facts(rollout), "verdict": Action.ADVANCE.value, "wait_seconds": 0})
-    facts = {**_facts(rollout), "verdict": verdict.action.value, "reason": verdict.reason,
-             "wait_seconds": verdict.wait_seconds}  # fmt: skip
-    wait = f"; ask again in {verdict.wait_seconds} s" if verdict.action is Action.HOLD else ""
-    line = f"rollout: {verdict.action.value} {rollout.release} {verdict.reason}{wait}"
-    return Result(line=line, facts=facts, exit_code=99 if verdict.action is Action.HOLD else 0)
+        return Result(line=line, facts={**_facts(rollout), "verdict": Decision.PROMOTE.value, "wait_seconds": 0})
+    facts = {**_facts(rollout), **verdict.document(), "wait_seconds": verdict.wait_seconds}
+    wait = f"; ask again in {verdict.wait_seconds} s" if verdict.decision is Decision.HOLD else ""
+    rule = f" [{verdict.rule}]" if verdict.rule else ""
+    line = f"rollout: {verdict.decision.value}{rule} {rollout.release} {verdict.reason}{wait}"
+    return Result(line=line, facts=facts, exit_code=99 if verdict.decision is Decision.HOLD else 0)
 
 
 def _promoted(rollout: Rollout, verdict: Verdict | None) -> Result:
-    if verdict and verdict.action is Action.HOLD:
+    if verdict and verdict.decision is Decision.HOLD:
         return _stepped(rollout, verdict)
     if rollout.state != "promoted":
         return _back(rollout)
@@ -99,7 +100,7 @@ def _back(rollout: Rollout) -> Result:
     said = rollout.state.replace("_", " ")
     to = f"slot {rollout.stable_slot}" if rollout.stable_slot else "nobody"
     line = f"rollout: {said} release {rollout.release}: {rollout.reason}; traffic is with {to}"
-    return Result(line=line, facts={**_facts(rollout), "verdict": Action.ROLL_BACK.value}, exit_code=1)
+    return Result(line=line, facts={**_facts(rollout), "verdict": Decision.ROLL_BACK.value}, exit_code=1)
 
 
 def _status(controller: Controller) -> Result:
@@ -120,7 +121,11 @@ def _status(controller: Controller) -> Result:
     line = f"rollout: release {rollout.release} {rollout.state.replace('_', ' ')}, {_share(rollout)} ({walked or 'no verdict yet'})"
     if replayed:
         line += f"; replayed before promotion: {replayed[-1]['detail']}"
-    shown = {"replayed": replayed[-1] if replayed else None, "verdicts": list(rollout.verdicts)}
+    verdicts = [{**one, "about": f"at {one['percent']} %"} for one in rollout.verdicts]
+    if verdicts:
+        line += "\n\n" + evidence.decisions(verdicts, "step") + "\n\n" + evidence.checks(verdicts[-1], "last verdict")
+    last = {name: verdicts[-1].get(name) for name in ("verdict", "rule", "checks")} if verdicts else {}
+    shown = {**last, "replayed": replayed[-1] if replayed else None, "verdicts": list(rollout.verdicts)}
     return Result(line=line, facts={**facts, **_facts(rollout), **shown})
 
 

@@ -79,7 +79,7 @@ def test_a_skewed_day_is_a_finding_that_a_person_can_read(shop: Shop) -> None:
     assert "http" not in page, "the page opens without a network"
     with Ledger(shop.settings.need("database_url")) as ledger:
         (verdict,) = ledger.verdicts(shop.project.name, "replay")
-    assert (verdict.subject, verdict.verdict) == (str(DAY), "skewed")
+    assert (verdict.subject, verdict.verdict, verdict.document["rule"]) == (str(DAY), "REJECT", "replayed")
 
 
 def test_a_range_is_each_of_its_days(shop: Shop) -> None:

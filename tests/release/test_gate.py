@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from jobs.errors import GateRejected, SpecError, TamperedError
 from jobs.projects.fraud.spec import FRAUD
-from jobs.release.gate import judge, passed, too_few
+from jobs.release.gate import judge, too_few
 from jobs.release.ledger import Ledger
+from jobs.rollout.verdict import GATE, Decision, conclude
 from jobs.spec import Gate, Slice, Threshold
 from jobs.stages import evaluate, gate, register
 from jobs.storage import current, write_atomically
@@ -77,6 +78,10 @@ def verdict(evaluation, *, snapshot="s1", champion="d1", candidate="c1"):
     return judge(PROJECT, evaluation, snapshot=snapshot, candidates=candidates, champion=champion)
 
 
+def passed(checks):
+    return conclude(checks, GATE).decision is Decision.PROMOTE
+
+
 def changed(path, value, evaluation=GOOD):
     evaluation = copy.deepcopy(evaluation)
     inner = evaluation
@@ -103,14 +108,19 @@ def test_every_number_keeps_its_rule_its_interval_and_what_it_was_measured_on():
     checks = {check.name: check for check in verdict(GOOD)}
     beaten = checks["fraud: average_precision beats rule"]
     assert (beaten.value, beaten.bound, beaten.low, beaten.high) == (0.1, 0.0, 0.05, 0.15)
-    assert (beaten.rule, beaten.rows, beaten.positives) == ("low > bound", 14_000, 150)
+    assert (beaten.rule, beaten.samples) == ("low > bound", {"rows": 14_000, "positives": 150})
     level = checks["fraud: average_precision against the champion"]
-    assert (level.bound, level.low, level.rule, level.rows) == (-0.05, -0.01, "low >= bound", 13_000)
+    assert (level.bound, level.low, level.rule, level.samples["rows"]) == (-0.05, -0.01, "low >= bound", 13_000)
     assert checks["fraud: log_loss against the champion"].rule == "high <= bound"
     floor = checks["fraud: average_precision at least"]
-    assert (floor.value, floor.bound, floor.low, floor.high, floor.rows) == (0.6, 0.2, 0.5, 0.7, 14_000)
+    assert (floor.value, floor.bound, floor.low, floor.high, floor.samples["rows"]) == (0.6, 0.2, 0.5, 0.7, 14_000)
     night = checks["fraud: log_loss of hour night"]
-    assert (night.bound, night.rule, night.low, night.rows, night.positives) == (0.3, "low <= bound", 0.1, 3_000, 40)
+    assert (night.bound, night.rule, night.low, night.samples) == (
+        0.3,
+        "low <= bound",
+        0.1,
+        {"rows": 3_000, "positives": 40},
+    )
     assert all(check.detail for check in checks.values())
     assert not too_few(checks.values())
 
@@ -291,7 +301,7 @@ def test_a_slice_that_is_surely_worse_than_its_floor_refuses_the_run_and_small_o
     evaluate.run(project, broken.settings, run=RUN)
     refused = gate.run(project, broken.settings, run=RUN)
     assert refused.exit_code == 1
-    failed = [check["name"] for check in refused.facts["checks"] if not check["passed"]]
+    failed = [check["name"] for check in refused.facts["checks"] if check["state"] == "FAILED"]
     assert "fraud: roc_auc of weekday working day" in failed
     assert all("of weekday" in name for name in failed)
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from jobs.errors import ServiceError, StaleEpochError
 from jobs.release.ledger import Ledger
+from jobs.rollout.verdict import Decision
 from jobs.settings import Settings
 
 
@@ -87,8 +88,8 @@ def test_a_rollout_document_is_saved_only_over_the_version_that_was_read(url):
 def test_a_verdict_is_kept_once_until_it_changes_and_nan_is_legible(url):
     with Ledger(url) as ledger:
         for value in (float("nan"), float("nan"), 0.5):
-            ledger.record_verdict("fraud", "gate", "first", "REJECT", {"value": value})
-        ledger.record_verdict("fraud", "step", "first", "HOLD", {})
+            ledger.record_verdict("fraud", "gate", "first", Decision.REJECT, {"value": value})
+        ledger.record_verdict("fraud", "step", "first", Decision.HOLD, {})
         assert [one.document["value"] for one in ledger.verdicts("fraud", "gate")] == [0.5, "nan"]
         assert len(ledger.verdicts("fraud")) == 3
         assert len(ledger.verdicts("fraud", limit=1)) == 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jobs.errors import TidemillError
 from jobs.rollout import machine
 from jobs.rollout.machine import Rollout, ended, enter, judged, refuse_early, refuse_second, traffic
-from jobs.rollout.verdict import Action, Verdict
+from jobs.rollout.verdict import Decision, Verdict
 from jobs.spec import Canary
 
 POLICY = Canary(steps=(5, 25, 50, 100))
@@ -22,13 +22,13 @@ STARTED = Rollout(
 FIRST = replace(STARTED, slot="blue", stable_slot=None, epoch_seen=0)
 
 
-def verdict(action: str) -> Verdict:
-    return Verdict(action=Action(action), reason=f"said {action}")
+def verdict(said: str) -> Verdict:
+    return Verdict(decision=Decision(said), reason=f"said {said}")
 
 
 def walked(rollout: Rollout, *percents: int) -> Rollout:
     for percent in percents:
-        rollout = judged(enter(rollout, percent, POLICY), verdict("ADVANCE"), "now")
+        rollout = judged(enter(rollout, percent, POLICY), verdict("PROMOTE"), "now")
     return rollout
 
 
@@ -68,8 +68,8 @@ def test_of_the_holds_of_a_step_the_last_is_kept() -> None:
     rollout = enter(STARTED, 5, POLICY)
     for _ in range(50):
         rollout = judged(rollout, verdict("HOLD"), "now")
-    rollout = judged(rollout, verdict("ADVANCE"), "then")
-    assert [one["verdict"] for one in rollout.verdicts] == ["ADVANCE"]
+    rollout = judged(rollout, verdict("PROMOTE"), "then")
+    assert [one["verdict"] for one in rollout.verdicts] == ["PROMOTE"]
 
 
 def test_only_the_last_step_passed_may_be_promoted() -> None:
@@ -86,7 +86,7 @@ def test_another_release_waits_for_the_one_under_way() -> None:
             refuse_second(STARTED, release, rehearse)
 
 
-@given(st.lists(st.sampled_from(["ADVANCE", "HOLD", "ROLL_BACK", "abort"]), max_size=12), st.booleans())
+@given(st.lists(st.sampled_from(["PROMOTE", "HOLD", "ROLL BACK", "abort"]), max_size=12), st.booleans())
 def test_whatever_happens_weights_sum_to_100_and_an_ended_candidate_has_none(said: list[str], first: bool) -> None:
     rollout, steps = (FIRST if first else STARTED), iter(POLICY.steps)
     for one in said:

@@ -14,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.rollout.machine import Rollout
+from jobs.rollout.observed import Replayed
 from jobs.rollout.replayed import replayed
-from jobs.rollout.verdict import Action, Replayed, decide_promotion
+from jobs.rollout.steps import decide_promotion
+from jobs.rollout.verdict import Decision
 from jobs.settings import Settings
 from jobs.spec import Canary, Replay
 from tests.features.morning import morning, sales
@@ -30,47 +32,47 @@ def found(vectors: int | None = 1_000, identical: int | None = None, unexplained
 
 
 @pytest.mark.parametrize(
-    ("replay", "waited", "action", "reason"),
+    ("replay", "waited", "decision", "reason"),
     [
-        (found(), 5, Action.ADVANCE, "1000 of 1000"),
-        (found(500), 5, Action.ADVANCE, "500 of 500"),
-        (found(2_000, 1_998), 5, Action.ADVANCE, "1998 of 2000"),
-        (found(499), 5, Action.HOLD, "499 of 500 vectors replayed"),
-        (found(499), 3_600, Action.ROLL_BACK, "deadline"),
-        (found(0), 5, Action.HOLD, "0 of 500"),
-        (found(0), 3_600, Action.ROLL_BACK, "deadline"),
-        (found(500, 499), 5, Action.HOLD, "499 of 500"),
-        (found(500, 499), 3_600, Action.ROLL_BACK, "deadline"),
-        (found(1_000, 950), 5, Action.ROLL_BACK, "950 of 1000"),
-        (found(400, 200), 5, Action.HOLD, "400 of 500 vectors replayed"),
-        (found(100_000, 99_999, 1), 5, Action.ROLL_BACK, "99999 of 100000"),
-        (found(10, 9, 1), 5, Action.ROLL_BACK, "9 of 10"),
-        (found(None), 5, Action.HOLD, "None of None"),
-        (found(None), 3_600, Action.ROLL_BACK, "deadline"),
-        (found(1_000, 1_001), 5, Action.HOLD, "1001 of 1000"),
-        (found(1_000, -1), 5, Action.HOLD, "-1 of 1000"),
-        (found(1_000, None, None), 5, Action.HOLD, "1000 of 1000"),
-        (found(None), math.nan, Action.ROLL_BACK, "deadline"),
+        (found(), 5, Decision.PROMOTE, "1000 of 1000"),
+        (found(500), 5, Decision.PROMOTE, "500 of 500"),
+        (found(2_000, 1_998), 5, Decision.PROMOTE, "1998 of 2000"),
+        (found(499), 5, Decision.HOLD, "499 of 500 vectors replayed"),
+        (found(499), 3_600, Decision.ROLL_BACK, "deadline"),
+        (found(0), 5, Decision.HOLD, "0 of 500"),
+        (found(0), 3_600, Decision.ROLL_BACK, "deadline"),
+        (found(500, 499), 5, Decision.HOLD, "499 of 500"),
+        (found(500, 499), 3_600, Decision.ROLL_BACK, "deadline"),
+        (found(1_000, 950), 5, Decision.ROLL_BACK, "950 of 1000"),
+        (found(400, 200), 5, Decision.HOLD, "400 of 500 vectors replayed"),
+        (found(100_000, 99_999, 1), 5, Decision.ROLL_BACK, "99999 of 100000"),
+        (found(10, 9, 1), 5, Decision.ROLL_BACK, "9 of 10"),
+        (found(None), 5, Decision.HOLD, "None of None"),
+        (found(None), 3_600, Decision.ROLL_BACK, "deadline"),
+        (found(1_000, 1_001), 5, Decision.HOLD, "1001 of 1000"),
+        (found(1_000, -1), 5, Decision.HOLD, "-1 of 1000"),
+        (found(1_000, None, None), 5, Decision.HOLD, "1000 of 1000"),
+        (found(None), math.nan, Decision.ROLL_BACK, "deadline"),
     ],
 )
 def test_only_enough_identical_answers_are_promoted(
-    replay: Replayed, waited: float, action: Action, reason: str
+    replay: Replayed, waited: float, decision: Decision, reason: str
 ) -> None:
     verdict = decide_promotion(replay, waited, CANARY, Replay())
-    assert (verdict.action, verdict.reason.startswith("before promotion: ")) == (action, True)
+    assert (verdict.decision, verdict.reason.startswith("before promotion: ")) == (decision, True)
     assert reason in verdict.reason
-    assert bool(verdict.wait_seconds) is (action is Action.HOLD)
+    assert bool(verdict.wait_seconds) is (decision is Decision.HOLD)
 
 
 def test_a_first_release_is_told_that_it_does_not_apply() -> None:
     verdict = decide_promotion(None, 5, CANARY, Replay())
-    assert (verdict.action, verdict.checks[0].name, verdict.checks[0].value) == (Action.ADVANCE, "replayed", None)
+    assert (verdict.decision, verdict.checks[0].name, verdict.checks[0].value) == (Decision.PROMOTE, "replayed", None)
     assert "does not apply" in verdict.reason
 
 
 def test_all_of_them_can_be_asked_for() -> None:
-    assert decide_promotion(found(1_000, 999), 5, CANARY, Replay(minimum_identical=1.0)).action is Action.ROLL_BACK
-    assert decide_promotion(found(), 5, CANARY, Replay(minimum_identical=1.0)).action is Action.ADVANCE
+    assert decide_promotion(found(1_000, 999), 5, CANARY, Replay(minimum_identical=1.0)).decision is Decision.ROLL_BACK
+    assert decide_promotion(found(), 5, CANARY, Replay(minimum_identical=1.0)).decision is Decision.PROMOTE
 
 
 numbers = st.none() | st.integers(-5, 5_000)
@@ -82,14 +84,14 @@ def test_it_fails_closed(
 ) -> None:
     replay = Replayed(vectors=vectors, identical=identical, unexplained=unexplained, detail="")
     verdict = decide_promotion(replay, waited, CANARY, Replay(minimum_identical=share))
-    if verdict.action is Action.ADVANCE:
+    if verdict.decision is Decision.PROMOTE:
         assert vectors is not None
         assert identical is not None
         assert vectors >= CANARY.minimum_requests
         assert vectors >= identical >= share * vectors
         assert unexplained == 0
     if waited > CANARY.deadline_seconds:
-        assert verdict.action is not Action.HOLD
+        assert verdict.decision is not Decision.HOLD
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def test_a_first_release_then_a_better_one_walk_to_champion_and_no_request_is_lo
             ledger.set_challenger(PROJECT.name, second.release, second.digest, "test")
         for percent in PROJECT.canary.steps:
             code, facts = installation.walk(percent)
-            assert (code, facts["verdict"]) == (0, "ADVANCE"), facts
+            assert (code, facts["verdict"]) == (0, "PROMOTE"), facts
             assert installation.weights == {"blue": 100 - percent, "green": percent}
         assert installation.ask("step", percent=25)[0] == 0, "a step that was passed stays passed"
         assert installation.weights["green"] == 100
@@ -71,12 +71,12 @@ def test_a_first_release_then_a_better_one_walk_to_champion_and_no_request_is_lo
     code, facts = installation.ask("status")
     said = [(one["percent"], one["verdict"]) for one in facts["verdicts"]]
     assert said == [
-        (0, "ADVANCE"),
-        (5, "ADVANCE"),
-        (25, "ADVANCE"),
-        (50, "ADVANCE"),
-        (100, "ADVANCE"),
-        (100, "ADVANCE"),
+        (0, "PROMOTE"),
+        (5, "PROMOTE"),
+        (25, "PROMOTE"),
+        (50, "PROMOTE"),
+        (100, "PROMOTE"),
+        (100, "PROMOTE"),
     ]
     assert facts["replayed"]["value"] >= PROJECT.replay.minimum_identical
     assert facts["challenger"] is None
@@ -117,7 +117,7 @@ def test_a_candidate_that_misbehaves_is_rolled_back_and_clients_see_no_error(
         code, facts = installation.ask("start", rehearse=kind)
         assert (code, facts["release"], facts["slot"]) == (0, held.release, "green")
         code, facts = installation.walk(5, seconds=100)
-        assert (code, facts["verdict"]) == (1, "ROLL_BACK")
+        assert (code, facts["verdict"]) == (1, "ROLL BACK")
         assert said in facts["reason"]
         assert installation.weights == {"blue": 100, "green": 0}
     assert installation.ask("step", percent=25)[0] == 1
@@ -171,7 +171,7 @@ def test_a_controller_killed_anywhere_is_continued_by_the_next(installation: Ins
             assert installation.weights == {"blue": 0, "green": 100}
         else:
             code, facts = installation.walk(5)
-            assert (code, facts["verdict"], facts["percent"]) == (0, "ADVANCE", 5)
+            assert (code, facts["verdict"], facts["percent"]) == (0, "PROMOTE", 5)
             assert installation.weights == {"blue": 95, "green": 5}
 
 
@@ -204,7 +204,7 @@ def test_a_router_that_cannot_be_asked_is_no_evidence_and_a_restarted_one_counts
         rpc.startProcess("router", True)
     _answers(installation)
     with load(installation, clients=4):
-        assert installation.walk(5)[1]["verdict"] == "ADVANCE"
+        assert installation.walk(5)[1]["verdict"] == "PROMOTE"
 
 
 def test_abort_gives_everything_back_at_once(installation: Installation) -> None:
@@ -228,7 +228,7 @@ def test_a_tampered_release_never_leaves_the_start(installation: Installation) -
     bad = installation.challenger()
     (bad.folder / "model.json").write_text("{}")
     code, facts = installation.ask("start")
-    assert (code, facts["verdict"]) == (1, "ROLL_BACK")
+    assert (code, facts["verdict"]) == (1, "ROLL BACK")
     assert "its bytes differ from the manifest" in facts["reason"]
     assert installation.weights == {"blue": 100, "green": 0}
     assert champion(installation) == (1, held.release)
