@@ -135,8 +135,13 @@ def _of_canary(canary: Canary) -> Iterable[str]:
     steps = canary.steps
     if list(steps) != sorted(set(steps)) or not steps or steps[-1] != 100 or steps[0] < 1:
         yield f"canary steps {steps} must rise from at least 1 to 100 percent"
-    if canary.deadline_seconds < canary.bake_seconds:
-        yield "canary deadline_seconds is shorter than bake_seconds: no step could ever advance"
+    if canary.policy not in ("canary", "blue_green", "ab"):
+        yield f"canary policy {canary.policy!r} is not canary, blue_green or ab"
+    for name in ("bake_seconds", "shadow_seconds", "final_bake_seconds"):
+        if not 0 <= getattr(canary, name) <= canary.deadline_seconds:
+            yield f"canary deadline_seconds is shorter than {name}, or that is negative: no step could ever advance"
+    if min(canary.parity_rows, canary.shadow_requests, canary.minimum_requests, canary.experiment_days) < 1:
+        yield "canary parity_rows, shadow_requests, minimum_requests and experiment_days must be at least 1"
 
 
 def _of_serving(project: Project) -> Iterable[str]:

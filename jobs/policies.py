@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from jobs.slices import Slice
+
+HALF = 50
+"""Percent of the traffic that each side of an experiment has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,18 +36,43 @@ class Gate:
 class Canary:
     """How a release walks from no traffic to all of it."""
 
+    policy: Literal["canary", "blue_green", "ab"] = "canary"
+    """`canary` visits every step; `blue_green` goes from none to all; `ab` stays at half until its experiment ends."""
+    parity_rows: int = 1_000
+    """How many stored vectors the candidate must score as training did before it is asked anything."""
+    shadow_seconds: int = 600
+    """How long the candidate is sent a copy of every request, whose answers nobody gets; 0 leaves the shadow out."""
+    shadow_requests: int = 500
+    """How many of its answers must have been compared with the stable slot's."""
     steps: tuple[int, ...] = (5, 25, 50, 100)
     """Percent of traffic at each step."""
     bake_seconds: int = 600
     """How long a step is watched before its verdict may advance it."""
+    final_bake_seconds: int = 600
+    """How long a release that passed the step at 100 percent is watched once more; 0 leaves that out."""
     deadline_seconds: int = 3_600
     """How long a step may hold for want of evidence before it is rolled back."""
+    experiment_days: int = 28
+    """How long `ab` waits at half of the traffic for its experiment's decision before it is rolled back."""
     minimum_requests: int = 500
     maximum_error_rate: float = 0.01
     maximum_latency_ratio: float = 2.0
     """The candidate's 95th percentile over the stable slot's, in the same period."""
     latency_floor_milliseconds: float = 10.0
     """Below this the candidate's 95th percentile is never too slow."""
+
+    @property
+    def walk(self) -> tuple[int, ...]:
+        """Percent of traffic at each step that the policy visits.
+
+        >>> Canary().walk, Canary(policy="blue_green").walk, Canary(policy="ab", steps=(10, 60, 100)).walk
+        ((5, 25, 50, 100), (100,), (10, 50, 100))
+        """
+        if self.policy == "blue_green":
+            return (100,)
+        if self.policy == "ab":
+            return (*(step for step in self.steps if step < HALF), HALF, 100)
+        return self.steps
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -226,6 +226,13 @@ FRAUD = Project(
         slices=SLICES,
     ),
     # The pace of a demo: with real clients a step bakes for hours (the defaults are ten minutes).
-    canary=Canary(bake_seconds=8, deadline_seconds=120, minimum_requests=200),
-    drift=Drift(window_days=3, minimum_rows=500, column_threshold=0.2, share_threshold=0.15, cool_down_days=7),
+    canary=Canary(
+        shadow_seconds=8,
+        shadow_requests=200,
+        bake_seconds=8,
+        final_bake_seconds=8,
+        deadline_seconds=120,
+        minimum_requests=200,
+    ),
+    drift=Drift(window_days=3, minimum_rows=500, cool_down_days=7),
 )
