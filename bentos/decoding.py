@@ -16,15 +16,15 @@ import numpy as np
 
 from jobs.spec import Column, Source
 
-MAXIMUM_ROWS = 1_000
+MAXIMUM_ROWS, MAXIMUM_TEXT = 1_000, 200
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_EARLIEST, _LATEST = datetime(1970, 1, 2, tzinfo=UTC), datetime(2199, 12, 31, tzinfo=UTC)
+EARLIEST, LATEST = datetime(1970, 1, 2, tzinfo=UTC), datetime(2199, 12, 31, tzinfo=UTC)
 _WHERE = re.compile(r" - at `\$(?:\.rows(?:\[(\d+)\])?)?(?:\.([^`]*))?`\Z")
 _OF_ROWS = " - at `$.rows`"
 _FIELD = re.compile(r"field `(.*)`\Z", re.DOTALL)
 _TYPES: dict[str, Any] = {
-    "string": Annotated[str, msgspec.Meta(min_length=1, max_length=200)],
+    "string": Annotated[str, msgspec.Meta(min_length=1, max_length=MAXIMUM_TEXT)],
     "boolean": bool,
     "timestamp": Annotated[datetime, msgspec.Meta(tz=True)],
 }
@@ -34,11 +34,17 @@ _ARRAYS: dict[str, Any] = {
 
 
 class Refused(Exception):
-    """A request that is answered with `status` and a JSON body saying what is wrong with it."""
+    """A request that is answered with `status` and a JSON body saying what is wrong with it.
 
-    def __init__(self, status: int, error: str, *, field: str | None = None, row: int | None = None) -> None:
+    `retry_after` are the seconds after which the same request may be answered, `allow` the methods that there are.
+    """
+
+    def __init__(
+        self, status: int, error: str, *, field: str | None = None, row: int | None = None,
+        retry_after: int | None = None, allow: str | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(error)
-        self.status = status
+        self.status, self.retry_after, self.allow = status, retry_after, allow
         named = {"field": field, "row": row}
         self.body = {"error": error, **{name: value for name, value in named.items() if value is not None}}
 
@@ -69,7 +75,7 @@ class Decoder:
             raise Refused(400, "the body is nested too deeply") from None
         for index, row in enumerate(rows):
             for name in self._times:
-                if not _EARLIEST <= getattr(row, name) <= _LATEST:
+                if not EARLIEST <= getattr(row, name) <= LATEST:
                     raise Refused(422, "Expected a time from 1970 to 2199", field=name, row=index if many else None)
         return rows, many
 

@@ -32,6 +32,7 @@ class Explanation(msgspec.Struct, frozen=True, gc=False):
     request_id: str
     slot: str
     degraded: bool
+    degraded_by: tuple[str, ...]
     unknown: tuple[str, ...]
     as_served: bool
     """Whether the vector is the one that this slot scored when the event was predicted, and not made anew."""
@@ -53,7 +54,8 @@ class Beside:
     async def work(self, work: Callable[[], _T]) -> _T:
         """What the work returns, once it is its turn; raises Refused with 429."""
         if self._waiting >= _WAITING:
-            raise Refused(429, f"{self._waiting} requests for explanations are waiting already; ask again later")
+            waiting = f"{self._waiting} requests for explanations are waiting already; ask again later"
+            raise Refused(429, waiting, retry_after=1)
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -68,6 +70,8 @@ def explanations(
 
     Raises Refused with 500 when the contributions do not come to the probability that was answered.
     """
+    if release.scorer is None:
+        raise Refused(503, "there is no model to explain: answers are the rule's", retry_after=5)
     contributions = release.scorer.explain(vectors)
     margins = contributions.sum(axis=1)
     furthest = np.abs(release.scorer.probability(margins) - [answer.probability for answer in answers]).max()
@@ -85,3 +89,15 @@ def explanations(
         )
         for answer, served, vector, row, margin in zip(answers, as_served, vectors, contributions, margins, strict=True)
     ]
+
+
+def rounded(one: Explanation, decimals: int) -> Explanation:
+    """The same with score and contributions rounded: exact ones would say the score more exactly than it is told."""
+    return msgspec.structs.replace(
+        one,
+        probability=round(one.probability, decimals),
+        base=round(one.base, decimals),
+        contributions={name: round(value, decimals) for name, value in one.contributions.items()},
+        margin=round(one.margin, decimals),
+        reasons=[{**reason, "contribution": round(reason["contribution"], decimals)} for reason in one.reasons],
+    )

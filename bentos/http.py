@@ -13,8 +13,10 @@ from typing import Any
 import msgspec
 
 from bentos import metrics
+from bentos.asking import Asking
 from bentos.decoding import Refused
 from bentos.keys import Keys
+from bentos.openapi import document, page
 from bentos.runtime import Runtime
 from jobs.settings import Settings
 
@@ -23,22 +25,27 @@ _SECONDS = 10
 """How long the rest of a body may take."""
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:\-]{1,64}\Z")
 _JSON = (b"content-type", b"application/json")
-_LATER = {429: b"1", 503: b"5"}
 SHADOW = b"x-tidemill-shadow"
 """What the router adds to a mirrored request, and takes from every other."""
-_HEALTH = ("/livez", "/readyz", "/metrics")
+_TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+_PAGE = (b"content-type", b"text/html; charset=utf-8")
+_READ = ("GET", "HEAD")
 log = logging.getLogger("tidemill.http")
 
 
 class Application:
-    """Answers POST /<project>/predict and /explain, and GET /livez, /readyz and (with a key) /metrics."""
+    """Answers POST /<project>/predict and /explain, and GET /livez, /readyz and (with a key) /metrics and /docs."""
 
     def __init__(self, runtime: Runtime, settings: Settings) -> None:
         self.runtime = runtime
         self._keys = Keys(settings)
+        self._deadline = runtime.project.serving.deadline_milliseconds / 1000
         self.paths = {f"/{runtime.project.name}/{route}": route for route in ("predict", "explain")}
         self._numbers, self._prefix = itertools.count(1), os.urandom(8).hex()
         self._seconds = metrics.SECONDS.labels("predict", "200")
+        self._shown = {"/docs.json": msgspec.json.encode(document(runtime.project)), "/docs": page(runtime.project)}
+        self._kinds = {"/metrics": _TEXT, "/docs": _PAGE}
+        self._read = ("/livez", "/readyz", "/metrics", *self._shown)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -50,7 +57,7 @@ class Application:
             status, extra = 200, []
             body = await self._respond(scope, headers, receive, request_id)
         except Refused as refused:
-            status, extra = refused.status, _refusal_headers(refused.status)
+            status, extra = refused.status, _refusal_headers(refused)
             body = msgspec.json.encode({**refused.body, "request_id": request_id})
         except Exception:
             log.exception("request %s failed", request_id)
@@ -58,7 +65,7 @@ class Application:
             body = msgspec.json.encode({"error": "internal error", "request_id": request_id})
         if body is None:
             return
-        kind = _JSON if not body.startswith(b"#") else (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+        kind = self._kinds.get(scope["path"], _JSON) if status == 200 else _JSON
         sent = [kind, (b"content-length", b"%d" % len(body)), (b"x-request-id", request_id.encode()), *extra]
         await send({"type": "http.response.start", "status": status, "headers": sent})
         await send({"type": "http.response.body", "body": body})
@@ -71,38 +78,41 @@ class Application:
 
     async def _respond(self, scope: Any, headers: dict[bytes, bytes], receive: Any, request_id: str) -> bytes | None:
         path, method = scope["path"], scope["method"]
-        if path in _HEALTH and method in ("GET", "HEAD"):
-            return self._health(path, headers)
         route = self.paths.get(path)
-        if route is None and path not in _HEALTH:
+        if route is None and path not in self._read:
             raise Refused(404, f"there is no {path[:100]}; POST to {' or '.join(self.paths)}")
-        if route is None or method != "POST":
-            raise Refused(405, f"{method[:20]} is not allowed here")
-        self._authorize(headers)
+        allowed = _READ if route is None else ("POST",)
+        if method not in allowed:
+            raise Refused(405, f"{method[:20]} is not allowed here", allow=", ".join(allowed))
+        if route is None:
+            return self._told(path, headers)
+        key = self._authorize(headers)
         body = await _body(headers, receive)
         if body is None:
             return None
-        if route == "explain":
-            return await self.runtime.explain(body, request_id)
-        answer = self.runtime.shadow if SHADOW in headers else self.runtime.answer
-        return await answer(body, request_id)
+        self.runtime.guard.request(key)
+        answer = self.runtime.explain if route == "explain" else self.runtime.answer
+        until = time.perf_counter() + self._deadline
+        return await answer(Asking(body, request_id, key, until, SHADOW in headers))
 
-    def _health(self, path: str, headers: dict[bytes, bytes]) -> bytes:
+    def _told(self, path: str, headers: dict[bytes, bytes]) -> bytes:
         if path == "/livez":
             return b'{"live":true}'
-        if path == "/metrics":
+        if path != "/readyz":
             self._authorize(headers)
-            return metrics.text()
+            return metrics.text() if path == "/metrics" else self._shown[path]
         state = self.runtime.state()
         if state["ready"]:
             return msgspec.json.encode(state)
-        refused = Refused(503, "no release")
+        refused = Refused(503, "no release", retry_after=5)
         refused.body |= state
         raise refused
 
-    def _authorize(self, headers: dict[bytes, bytes]) -> None:
-        if not self._keys.allow(headers.get(b"authorization", b"")):
+    def _authorize(self, headers: dict[bytes, bytes]) -> str:
+        key = self._keys.name(headers.get(b"authorization", b""))
+        if key is None:
             raise Refused(401, "present one of this installation's keys as `Authorization: Bearer KEY`")
+        return key
 
     def _request_id(self, headers: dict[bytes, bytes]) -> str:
         given = headers.get(b"x-request-id", b"")
@@ -164,10 +174,12 @@ def _too_large() -> Refused:
     return Refused(413, f"the body is over {MAXIMUM_BYTES} bytes; send fewer rows at a time")
 
 
-def _refusal_headers(status: int) -> list[tuple[bytes, bytes]]:
+def _refusal_headers(refused: Refused) -> list[tuple[bytes, bytes]]:
     """A refusal before the body was read ends the connection: what follows on it is not another request."""
-    if status == 401:
+    if refused.status == 401:
         return [(b"www-authenticate", b"Bearer"), (b"connection", b"close")]
-    if status in _LATER:
-        return [(b"retry-after", _LATER[status])]
-    return [(b"connection", b"close")] if status in (404, 405, 408, 413) else []
+    if refused.retry_after is not None:
+        return [(b"retry-after", b"%d" % refused.retry_after)]
+    if refused.allow is not None:
+        return [(b"allow", refused.allow.encode()), (b"connection", b"close")]
+    return [(b"connection", b"close")] if refused.status in (404, 408, 413) else []

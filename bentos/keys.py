@@ -11,6 +11,8 @@ from pathlib import Path
 
 from jobs.settings import Settings
 
+OWN = "installation"
+"""The name of the key of the settings."""
 _LOOK_AGAIN = 1.0
 log = logging.getLogger("tidemill.keys")
 
@@ -18,47 +20,55 @@ log = logging.getLogger("tidemill.keys")
 class Keys:
     """The key of the settings, and those in `<home>/serving/keys.json`: `{"name": "sha256 of the key"}`.
 
-    The file is read again when it changes, so keys are added and withdrawn without a restart.
+    A list of hashes is several keys of one name, as while one replaces another. The file is read again when it
+    changes, so keys are added, rotated and withdrawn without a restart.
     """
 
     def __init__(self, settings: Settings) -> None:
         key = settings.api_key
-        self._own = [hashlib.sha256(key.get_secret_value().encode()).hexdigest()] if key else []
+        self._own = {hashlib.sha256(key.get_secret_value().encode()).hexdigest(): OWN} if key else {}
         self._path: Path = settings.home / "serving" / "keys.json"
-        self._hashes, self._read, self._looked = self._own, 0, 0.0
-        self._allowed: set[bytes] = set()
+        self._names, self._read, self._looked = self._own, 0, -_LOOK_AGAIN
+        self._known: dict[bytes, str] = {}
         """Headers that carry one of the keys, for as long as the keys are not looked at again."""
 
-    def allow(self, authorization: bytes) -> bool:
-        """Whether an Authorization header carries one of the keys; without any key, nobody may ask."""
+    def name(self, authorization: bytes) -> str | None:
+        """Whose key an Authorization header carries; None when it carries none of them."""
         now = time.monotonic()
         if now - self._looked > _LOOK_AGAIN:
             self._looked = now
-            self._allowed.clear()
+            self._known.clear()
             self._refresh()
-        if authorization in self._allowed:
-            return True
+        if authorization in self._known:
+            return self._known[authorization]
         scheme, _, presented = authorization.partition(b" ")
         if scheme.lower() != b"bearer" or not presented:
-            return False
-        digest = hashlib.sha256(presented.strip()).hexdigest()
-        allowed = any(hmac.compare_digest(digest, known) for known in self._hashes)
-        if allowed:
-            self._allowed.add(authorization)
-        return allowed
+            return None
+        digest, found = hashlib.sha256(presented.strip()).hexdigest(), None
+        for known, name in self._names.items():
+            if hmac.compare_digest(digest, known):
+                found = name
+        if found is not None:
+            self._known[authorization] = found
+        return found
 
     def _refresh(self) -> None:
         try:
             changed = self._path.stat().st_mtime_ns
         except FileNotFoundError:
-            self._hashes, self._read = self._own, 0
+            self._names, self._read = self._own, 0
             return
         if changed == self._read:
             return
         try:
-            found = [str(value) for value in json.loads(self._path.read_bytes()).values()]
-        except (ValueError, AttributeError, OSError):
+            named = json.loads(self._path.read_bytes()).items()
+            found = {str(one): str(name) for name, hashes in named for one in _list(hashes)}
+        except (ValueError, AttributeError, TypeError, OSError):
             log.exception("%s does not parse; the keys read before stay in force", self._path)
         else:
-            self._hashes = self._own + found
+            self._names = found | self._own
         self._read = changed
+
+
+def _list(hashes: str | list[str]) -> list[str]:
+    return hashes if isinstance(hashes, list) else [hashes]

@@ -13,7 +13,9 @@ SECONDS = Histogram(
     registry=REGISTRY,
 )
 ROWS = Counter("tidemill_predictions", "Rows answered, by decision.", ["decision"], registry=REGISTRY)
-DEGRADED = Counter("tidemill_degraded", "Rows answered with default features for want of the store.", registry=REGISTRY)
+DEGRADED = Counter(
+    "tidemill_degraded", "Rows answered from less than all there should be, by cause.", ["cause"], registry=REGISTRY
+)
 EXPLAINED = Counter("tidemill_explanations", "Rows explained.", registry=REGISTRY)
 UNKNOWN = Counter("tidemill_unknown", "Rows whose entity has no features, by view.", ["view"], registry=REGISTRY)
 SHADOWED = Counter("tidemill_shadow_predictions", "Rows of mirrored requests answered.", registry=REGISTRY)
@@ -21,6 +23,22 @@ LOGGED = Counter("tidemill_predictions_logged", "Records written to the predicti
 DROPPED = Counter("tidemill_predictions_dropped", "Records lost because the log was too far behind.", registry=REGISTRY)
 UNSAVED = Gauge("tidemill_events_unsaved", "Events that wait in memory to be stored online.", registry=REGISTRY)
 LOST = Gauge("tidemill_events_lost", "Events dropped because too many waited to be stored online.", registry=REGISTRY)
+BREAKER = Gauge(
+    "tidemill_breaker", "Of the online store: 0 asked, 1 tried, 2 not asked for a while.", registry=REGISTRY
+)
+OPENED = Counter(
+    "tidemill_breaker_opened", "How often the online store began a while of not being asked.", registry=REGISTRY
+)
+DEADLINE = Counter(
+    "tidemill_deadline_exceeded",
+    "Requests whose turn came too late, by what became of them.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+LIMITED = Counter("tidemill_limited", "Requests refused by a key's limits.", ["key", "limit"], registry=REGISTRY)
+SCANS = Counter("tidemill_scans", "Hours in which a key walked along one input.", ["key", "input"], registry=REGISTRY)
+HITS = Counter("tidemill_cache_hits", "Rows answered from the cache.", registry=REGISTRY)
+MISSES = Counter("tidemill_cache_misses", "Rows that the cache could have answered and had not.", registry=REGISTRY)
 REFUSED = Counter("tidemill_releases_refused", "Assigned releases that were not loaded.", registry=REGISTRY)
 RELEASE = Gauge("tidemill_release", "The release being served.", ["release", "digest"], registry=REGISTRY)
 

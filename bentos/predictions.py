@@ -71,6 +71,7 @@ class Lines:
             "payload": _encode(row).decode(),
             "vector": _encode(served.vector).decode(),
             "provenance": _encode(served.provenance).decode() if served.provenance else None,
+            "degraded_by": " ".join(answer.degraded_by) or None,
         }
         return _encode(record) + b"\n"
 

@@ -28,14 +28,14 @@ def parity(release: Release) -> dict[str, Any]:
     Each is scored alone, as a request is, and all of them together, as a batch is. `furthest` is None without any
     stored score, and where one is not a number.
     """
-    began = time.perf_counter()
-    path = release.folder / PARITY
-    stored = json.loads(path.read_bytes())["models"].get(release.scorer.entry["name"]) if path.exists() else None
-    if not stored or not stored["scores"]:
+    began, scorer, path = time.perf_counter(), release.scorer, release.folder / PARITY
+    there = scorer is not None and path.exists()
+    stored = json.loads(path.read_bytes())["models"].get(scorer.entry["name"]) if scorer and there else None
+    if scorer is None or not stored or not stored["scores"]:
         return {"rows": 0, "furthest": None, "milliseconds": 0.0}
     vectors, expected = np.asarray(stored["vectors"], dtype=np.float64), np.asarray(stored["scores"], dtype=np.float64)
-    alone = np.concatenate([release.scorer.score(vectors[row : row + 1]) for row in range(len(vectors))])
-    furthest = max(np.abs(scores - expected).max() for scores in (alone, release.scorer.score(vectors)))
+    alone = np.concatenate([scorer.score(vectors[row : row + 1]) for row in range(len(vectors))])
+    furthest = max(np.abs(scores - expected).max() for scores in (alone, scorer.score(vectors)))
     return {
         "rows": len(expected),
         "furthest": float(furthest) if np.isfinite(furthest) else None,

@@ -1,4 +1,4 @@
-"""Which release a slot serves: the assigned one when every byte of it is right, else the last that was."""
+"""Which release a slot serves: the assigned one when every byte of it is right, else the last that was, else the rule."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,28 +24,40 @@ from jobs.settings import Settings
 from jobs.spec import Project
 from jobs.storage import MANIFEST, write_atomically
 
+RULE = "rule"
+"""The name of the release, and of the baseline, that is the project's rule alone."""
+PREVIOUS, BASELINE = "previous_release", "rule_baseline"
+"""Why an answer is degraded: a release of before is served in place of the assigned one, or the rule."""
 _REVIEW = 0.5
 log = logging.getLogger("tidemill.releases")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """A verified release, loaded."""
+    """A verified release, loaded; without a scorer it is the project's rule."""
 
     assignment: Assignment
     folder: Path
     """The slot's own copy of the bundle."""
-    scorer: Scorer
+    scorer: Scorer | None
     request: Callable[..., NDArray[np.float64]]
     rule: Callable[[Mapping[str, NDArray[Any]]], NDArray[np.bool_]]
     review: float
     """The probability from which a decision is `review`."""
     decline: float
     """The probability from which it is `decline`; above 1 when the model alone never declines."""
+    degraded_by: str | None = None
+    """Why this is not the release that the slot is told to serve."""
 
     @property
     def name(self) -> str:
         return self.assignment.release
+
+    def score(self, payload: Mapping[str, NDArray[Any]], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The probability of each row; of the rule 1 where it holds and 0 elsewhere."""
+        if self.scorer is None:
+            return self.rule(payload).astype(np.float64)
+        return self.scorer.score(vectors)
 
     def decide(self, payload: Mapping[str, NDArray[Any]], scores: NDArray[np.float64]) -> list[str]:
         """A decision for each row: the rule comes first, then the thresholds."""
@@ -63,25 +75,44 @@ class Releases:
         self._project, self._slot = project, settings.slot
         self._assignment = assignment_path(settings, project.name, settings.slot)
         self._verified = self._assignment.with_suffix(".verified.json")
+        self._previous = self._assignment.with_suffix(".previous.json")
         self._copies = self._assignment.parent / "releases"
         self.refused: str | None = None
         """Why the assigned release is not the one being served."""
 
     def load(self) -> Release | None:
-        """The assigned release, or the last verified one when the assigned is refused; None without either."""
-        kept = None
+        """The assigned release; when it is refused the last verified one, the one before, or the project's rule.
+
+        None when the slot is told to serve nothing, or when all of these are refused.
+        """
+        kept = previous = wanted = None
         try:
-            kept = read_assignment(self._verified)
+            kept, previous = read_assignment(self._verified), read_assignment(self._previous)
             wanted = read_assignment(self._assignment)
             if wanted is None:
+                self._withdraw(kept, previous)
                 return None
             release = self._load(wanted, kept)
         except (TidemillError, OSError, ValueError, KeyError) as error:
             self._refuse(error)
-            return self._fall_back(kept)
-        write_atomically(self._verified, json.dumps(asdict(release.assignment)).encode())
-        self._forget(release.assignment, kept)
+            return self._fall_back(wanted, kept, previous)
+        if kept and kept.digest != wanted.digest:
+            previous = kept
+            self._remember(self._previous, kept)
+        self._remember(self._verified, wanted)
+        self._forget(wanted, previous)
         return release
+
+    def _remember(self, path: Path, release: Assignment) -> None:
+        write_atomically(path, json.dumps(asdict(release)).encode())
+
+    def _withdraw(self, kept: Assignment | None, previous: Assignment | None) -> None:
+        """A release that was taken away, as a rollout does with one it rolls back, is nothing to fall back to."""
+        if previous and kept:
+            self._remember(self._verified, replace(previous, epoch=max(kept.epoch, previous.epoch)))
+            self._previous.unlink()
+        elif kept:
+            self._verified.unlink()
 
     def _load(self, wanted: Assignment, kept: Assignment | None) -> Release:
         if (wanted.project, wanted.slot) != (self._project.name, self._slot):
@@ -129,14 +160,28 @@ class Releases:
             shutil.rmtree(staging, ignore_errors=True)
         return folder
 
-    def _fall_back(self, kept: Assignment | None) -> Release | None:
-        if kept is None:
+    def _fall_back(self, wanted: Assignment | None, *earlier: Assignment | None) -> Release | None:
+        for one in filter(None, earlier):
+            try:
+                release = self._open(one, self._own_copy(one))
+            except (TidemillError, OSError, ValueError, KeyError) as error:
+                self._refuse(error)
+            else:
+                same = wanted is not None and one.digest == wanted.digest
+                return release if same else replace(release, degraded_by=PREVIOUS)
+        return self._rule(wanted)
+
+    def _rule(self, wanted: Assignment | None) -> Release | None:
+        if not self._project.serving.rule_baseline or RULE not in self._project.models[-1].baselines:
             return None
-        try:
-            return self._open(kept, self._own_copy(kept))
-        except (TidemillError, OSError, ValueError, KeyError) as error:
-            self._refuse(error)
-            return None
+        features = hook(self._project, "features")
+        told = Assignment(
+            project=self._project.name, slot=self._slot, release=RULE, digest="", epoch=wanted.epoch if wanted else 0, folder=""
+        )  # fmt: skip
+        return Release(
+            assignment=told, folder=self._copies, scorer=None, request=features.request, rule=features.rule,
+            review=_REVIEW, decline=_REVIEW, degraded_by=BASELINE,
+        )  # fmt: skip
 
     def _refuse(self, error: Exception) -> None:
         REFUSED.inc()

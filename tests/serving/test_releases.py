@@ -85,7 +85,11 @@ def test_without_the_online_store_answers_are_marked_degraded(stack: Stack, bund
 
     gone = folder.rename(folder.with_name("gone"))
     answer = client.post("/fraud/predict", json=payment()).json()
-    assert (answer["degraded"], answer["unknown"]) == (True, ["customer_profile", "customer", "terminal"])
+    assert (answer["degraded"], answer["degraded_by"], answer["unknown"]) == (True, ["last_known_features"], [])
+    assert answer["probability"] == normal["probability"], "the same payment, from windows that it is already in"
+    stranger = client.post("/fraud/predict", json=payment(customer_id="nobody", terminal_id="nowhere")).json()
+    assert (stranger["degraded"], stranger["degraded_by"]) == (True, ["default_features"])
+    assert stranger["unknown"] == ["customer_profile", "customer", "terminal"]
 
     lock = sqlite3.connect(gone / "fraud.sqlite", isolation_level=None)
     lock.execute("pragma journal_mode = delete")

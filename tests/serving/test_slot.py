@@ -21,7 +21,7 @@ from tests.serving.conftest import AS_OF, Stack, payment, until
 from tests.serving.history import vectors
 
 pytestmark = pytest.mark.services
-ANSWER = {"probability", "decision", "release", "request_id", "slot", "degraded", "unknown"}
+ANSWER = {"probability", "decision", "release", "request_id", "slot", "degraded", "degraded_by", "unknown"}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,76 @@
+"""From rows to predictions: features looked up, vectors made, scored and decided."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from bentos.decoding import Decoder, Refused
+from bentos.lookup import Lookup
+from bentos.releases import Release
+from jobs.features.vectors import online
+from jobs.settings import Settings
+from jobs.spec import Project
+
+
+class Prediction(msgspec.Struct, frozen=True, gc=False):
+    """The answer for one row."""
+
+    probability: float
+    decision: str
+    release: str
+    request_id: str
+    slot: str
+    degraded: bool
+    degraded_by: tuple[str, ...]
+    """What is lacking: features, or the release that the slot is told to serve."""
+    unknown: tuple[str, ...]
+
+
+class Scored(NamedTuple):
+    """Of each row the answer, its vector, and what that was read from."""
+
+    answers: list[Prediction]
+    vectors: NDArray[np.float64]
+    provenance: list[Any]
+
+
+class Scoring:
+    """Scores a project's rows with the features that its online store has."""
+
+    def __init__(self, project: Project, decoder: Decoder, settings: Settings) -> None:
+        self._project, self._decoder, self._slot = project, decoder, settings.slot
+        self._lookup = Lookup(project, settings)
+
+    def score(self, release: Release, rows: list[Any], ids: list[str], *, add: bool) -> Scored:
+        """The rows scored by a release; with `add` they count as events.
+
+        Raises Refused with 500 when a score is not a number.
+        """
+        payload = self._decoder.arrays(rows)
+        looked_up, lacking = self._lookup.look_up(payload, add=add)
+        vectors = release.request(payload, online(self._project, looked_up.values, looked_up.found))
+        scores = release.score(payload, vectors)
+        if not np.isfinite(scores).all():
+            raise Refused(500, f"release {release.name} answered something that is not a number")
+        decisions = release.decide(payload, scores)
+        unknown: list[tuple[str, ...]] = [()] * len(rows)
+        for view, known in looked_up.found.items():
+            if not known.all():
+                for index in np.flatnonzero(~known).tolist():
+                    unknown[index] += (view,)
+        causes = [tuple(filter(None, (release.degraded_by, one))) for one in lacking]
+        answers = [
+            Prediction(score, decision, release.name, request_id, self._slot, bool(cause), cause, names)
+            for score, decision, request_id, cause, names in zip(
+                scores.tolist(), decisions, ids, causes, unknown, strict=True
+            )
+        ]
+        return Scored(answers, vectors, looked_up.provenance)
+
+    def stop(self) -> None:
+        """Stores the events that could not be stored before."""
+        self._lookup.stop()
