@@ -44,6 +44,8 @@ class Canary:
     """How long the candidate is sent a copy of every request, whose answers nobody gets; 0 leaves the shadow out."""
     shadow_requests: int = 500
     """How many of its answers must have been compared with the stable slot's."""
+    maximum_decisions_changed: float = 0.2
+    """The share of answers in the shadow that may have another decision than the stable slot's."""
     steps: tuple[int, ...] = (5, 25, 50, 100)
     """Percent of traffic at each step."""
     bake_seconds: int = 600

@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 
 from jobs.contradictions import contradictions
 from jobs.errors import SpecError
+from jobs.policies import HALF as HALF  # noqa: PLC0414
 from jobs.policies import Canary as Canary  # noqa: PLC0414 - projects declare everything from here
 from jobs.policies import Drift as Drift  # noqa: PLC0414
 from jobs.policies import Gate as Gate  # noqa: PLC0414

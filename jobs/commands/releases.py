@@ -27,6 +27,12 @@ def start(
     run_stage("rollout", project, as_json, action="start", release=release or None, rehearse=rehearse or None)
 
 
+@rollout.command(epilog="Example: tidemill rollout shadow --project fraud")
+def shadow(project: ProjectOption, as_json: JsonOption = False) -> None:
+    """Send the candidate a copy of every request, then decide on its answers, which nobody gets: exit 0, 99 or 1."""
+    run_stage("rollout", project, as_json, action="shadow")
+
+
 @rollout.command(epilog="Example: tidemill rollout step --project fraud --percent 25")
 def step(
     project: ProjectOption,
@@ -35,6 +41,12 @@ def step(
 ) -> None:
     """Bring the weight to a step, then decide: advance (exit 0), hold (99, ask again) or rolled back (1)."""
     run_stage("rollout", project, as_json, action="step", percent=percent)
+
+
+@rollout.command(epilog="Example: tidemill rollout bake --project fraud")
+def bake(project: ProjectOption, as_json: JsonOption = False) -> None:
+    """Watch a release that has all the traffic once more before it is champion: exit 0, 99 (ask again) or 1."""
+    run_stage("rollout", project, as_json, action="bake")
 
 
 @rollout.command(epilog="Example: tidemill rollout promote --project fraud")

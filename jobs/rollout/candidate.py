@@ -10,28 +10,33 @@ from jobs.errors import ServiceError, TamperedError
 from jobs.lake import Lake
 from jobs.release.bundle import verify_bundle
 from jobs.release.checks import Check, state_of
+from jobs.release.probe import TOLERANCE
 from jobs.rollout.machine import Rollout
+from jobs.rollout.router import Router
 from jobs.rollout.slots import Slots
+from jobs.spec import Canary
 
 READY_SECONDS = 60
+DRAIN_SECONDS = 12.0
+"""As long as the router waits for an answer, and a little more."""
 _LOOKS = 3
-_PARITY = "parity.json"
 
 
-def examine(slots: Slots, lake: Lake, project: str, rollout: Rollout) -> tuple[list[Check], str | None]:
+def examine(
+    slots: Slots, router: Router, lake: Lake, project: str, rollout: Rollout, policy: Canary
+) -> tuple[list[Check], str | None]:
     """The checks of a start, each made only after the one before it passed, and the candidate's process.
 
-    The bundle's bytes, its scores of stored vectors against the stored scores, and the slot serving just that digest.
+    The bundle's bytes, the slot serving just that digest after it answered made-up requests, and how the slot's own
+    process scores the vectors that the release stored when it was trained. Raises ServiceError, with nothing
+    decided, when the slot cannot be drained first.
     """
     folder = lake.release(project, rollout.release)
     checks: list[Check] = []
+    router.drain(project, rollout.slot, DRAIN_SECONDS)
     try:
-        manifest = verify_bundle(folder, rollout.digest)
+        verify_bundle(folder, rollout.digest)
         checks.append(_check("verified", True, "every byte is as its digest says"))
-        stored = _PARITY in manifest["files"]
-        checks.append(_check("parity", stored, "scores as stored" if stored else "it stores no scores to compare with"))
-        if not stored:
-            return checks, None
         slots.assign(
             project, rollout.slot, rollout.release, rollout.digest, rollout.epoch_seen, folder, rollout.rehearse
         )
@@ -42,7 +47,33 @@ def examine(slots: Slots, lake: Lake, project: str, rollout: Rollout) -> tuple[l
         return checks, None
     same = state.get("digest") == rollout.digest
     checks.append(_check("ready", same, "ready" if same else f"it serves digest {state.get('digest')}"))
+    checks.append(parity_check(state.get("parity"), policy.parity_rows))
     return checks, _process(state)
+
+
+def parity_check(found: Mapping[str, Any] | None, rows: int) -> Check:
+    """Whether a slot scored as many stored vectors as are asked for, each within a millionth of the stored score.
+
+    >>> parity_check({"rows": 1000, "furthest": 0.0}, 1000).detail
+    '1000 stored vectors are scored as they were in training, 0 apart at most'
+    >>> parity_check({"rows": 40, "furthest": 0.0}, 1000).detail
+    'the release stores 40 vectors to compare, of the 1000 that its project asks for'
+    """
+    known = found or {}
+    stored, furthest = int(known.get("rows") or 0), known.get("furthest")
+    far = furthest is None or not furthest <= TOLERANCE
+    if known.get("refused"):
+        detail = f"it does not answer: {known['refused']}"
+    elif stored < rows:
+        detail = f"the release stores {stored} vectors to compare, of the {rows} that its project asks for"
+    elif far:
+        detail = f"{stored} stored vectors are scored {furthest} apart from training, more than {TOLERANCE:g}"
+    else:
+        detail = f"{stored} stored vectors are scored as they were in training, {furthest:.2g} apart at most"
+    return Check(
+        name="parity", value=furthest, bound=TOLERANCE, state=state_of(stored >= rows and not far), detail=detail,
+        rule="value <= bound", samples={"vectors": stored},
+    )  # fmt: skip
 
 
 def alive(slots: Slots, project: str, rollout: Rollout) -> tuple[bool, int]:

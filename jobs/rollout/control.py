@@ -5,28 +5,28 @@ Every entry puts the router's weights to what the ledger's document says, before
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from jobs.errors import MissingBatchError, NothingToDo, StaleEpochError, TidemillError
+from jobs.errors import StaleEpochError, TidemillError
 from jobs.lake import Lake
 from jobs.release.ledger import Champion, Ledger
-from jobs.rollout import candidate, machine
+from jobs.rollout import begin, candidate, machine
 from jobs.rollout.machine import Rollout, State
-from jobs.rollout.measure import Counts, count, kept, observed, recalled
-from jobs.rollout.observed import Observed
+from jobs.rollout.measure import kept
 from jobs.rollout.replayed import replayed
 from jobs.rollout.router import Router
+from jobs.rollout.routes import Sharing
 from jobs.rollout.slots import Slots
-from jobs.rollout.steps import decide, decide_first, decide_promotion
+from jobs.rollout.steps import decide_promotion
 from jobs.rollout.verdict import START, Decision, Verdict, conclude
+from jobs.rollout.watch import Watch, seconds_since
 from jobs.services.ports import SLOTS
 from jobs.settings import Settings
 from jobs.spec import Project
-from jobs.storage import MANIFEST, locked, pause
+from jobs.storage import locked, pause
 
 
 class Controller:
@@ -36,6 +36,7 @@ class Controller:
         self.project, self.ledger = project, ledger
         self.lake, self.slots, self.router = Lake(settings.lake_uri), Slots(settings), Router(settings)
         self._settings = settings
+        self._watch = Watch(project, settings, ledger, self.router, self.slots)
 
     def present(self) -> tuple[int, Rollout] | None:
         """The ledger's document and its version, or None before the first rollout."""
@@ -49,10 +50,13 @@ class Controller:
         """
         with self._alone():
             version, rollout = self._begun(release, rehearse)
+            pause("rollout-begun")
             self._enforce(rollout)
         if rollout.state != "starting":
             return rollout
-        checks, process = candidate.examine(self.slots, self.lake, self.project.name, rollout)
+        checks, process = candidate.examine(
+            self.slots, self.router, self.lake, self.project.name, rollout, self.project.canary
+        )
         with self._alone():
             now = self.present()
             if now is None or now[0] != version:  # somebody else started or aborted it meanwhile
@@ -62,31 +66,33 @@ class Controller:
             rollout = replace(rollout, advanced=False)
             return self._finished(self._save(version, rollout), rollout)
 
-    def step(self, percent: int) -> tuple[Rollout, Verdict | None]:
-        """The rollout after a look at a step, and the verdict; None where that step was decided before."""
+    def step(self, step: str) -> tuple[Rollout, Verdict | None]:
+        """The rollout after a look at a step (`shadow`, a percentage, `bake`), and the verdict.
+
+        The verdict is None where that step was decided before, or is none of this rollout's.
+        """
         with self._alone():
             version, rollout = self._resumed()
             if rollout.state == "starting":
                 raise TidemillError(
                     f"release {rollout.release} is not ready; `tidemill rollout start` has to end first"
                 )
-            if not rollout.under_way or percent < rollout.percent or (percent == rollout.percent and rollout.advanced):
+            if not rollout.under_way or machine.passed(rollout, step, self.project.canary):
                 return rollout, None
-            entered = machine.enter(rollout, percent, self.project.canary)
+            entered = machine.enter(rollout, step, self.project.canary)
             if entered != rollout:
                 version = self._save(version, entered)
             pause("rollout-entered")
             self._enforce(entered)
             pause("rollout-weights")
-            counted = count(self.router, self.project.name)
+            counted = self._watch.count(entered)
             if entered.step_started_at is None or entered.baseline is None:
                 began = entered.step_started_at or _now()
                 entered = replace(entered, step_started_at=began, baseline=counted)
                 version = self._save(version, entered)
-            mine, stable = self._observed(entered, counted)
-            verdict = self._verdict(entered, mine, stable)
+            verdict, stable = self._watch.verdict(entered, counted)
             after = machine.judged(entered, verdict, _now())
-            if verdict.decision is Decision.PROMOTE and stable is not None and percent < 100:
+            if verdict.decision is Decision.PROMOTE and stable is not None and 0 < entered.percent < 100:
                 after = replace(after, compared_with=kept(stable))
             version = self._save(version, after)
             pause("rollout-judged")
@@ -102,7 +108,7 @@ class Controller:
             version, rollout = self._resumed()
             if not rollout.under_way:
                 return rollout, None
-            machine.refuse_early(rollout)
+            machine.refuse_early(rollout, self.project.canary)
             if rollout.rehearse:
                 rollout = machine.ended(
                     rollout, "rolled_back", f"rehearsal ended ({rollout.rehearse}) without a rollback"
@@ -117,7 +123,7 @@ class Controller:
             if now is None or now[0] != version:  # somebody else ended it meanwhile
                 return now[1] if now else rollout, None
             if verdict:
-                rollout = machine.judged(rollout, verdict, _now())
+                rollout = machine.judged(rollout, verdict, _now(), machine.PROMOTION)
                 version = self._save(version, rollout)
                 pause("rollout-replayed")
                 if verdict.decision is not Decision.PROMOTE:
@@ -142,7 +148,7 @@ class Controller:
     def _replayed(self, rollout: Rollout) -> Verdict:
         found = None if rollout.first else replayed(self.project, self._settings, rollout)
         advanced = next(one for one in reversed(rollout.verdicts) if one["verdict"] == Decision.PROMOTE.value)
-        waited = (datetime.now(UTC) - datetime.fromisoformat(str(advanced["at"]))).total_seconds()
+        waited = seconds_since(str(advanced["at"]))
         return decide_promotion(found, waited, self.project.canary, self.project.replay)
 
     def abort(self, reason: str) -> tuple[Rollout, bool]:
@@ -161,11 +167,11 @@ class Controller:
             found = self.present()
         under_way = found[1] if found and found[1].under_way else None
         champion = self.ledger.champion(self.project.name)
-        name, digest = self._wanted(release, rehearse, champion, under_way)
+        name, digest = begin.wanted(self.ledger, self.lake, self.project.name, release, rehearse, under_way)
         if found and under_way:
             machine.refuse_second(under_way, name, rehearse)
             return found
-        stable = self._stable(champion)
+        stable = begin.stable_slot(self.slots, self.router, self.lake, self.project.name, champion)
         rollout = Rollout(
             release=name,
             digest=digest,
@@ -176,60 +182,6 @@ class Controller:
             started_at=_now(),
         )
         return self._save(found[0] if found else 0, rollout), rollout
-
-    def _wanted(
-        self, release: str | None, rehearse: str | None, champion: Champion | None, under_way: Rollout | None
-    ) -> tuple[str, str]:
-        challenger = self.ledger.challenger(self.project.name)
-        known = {one.release: one.digest for one in (champion, challenger) if one}
-        if release is None and challenger:
-            release = challenger.release
-        elif release is None and under_way:
-            release = under_way.release
-        elif release is None and rehearse and champion:
-            release = champion.release
-        if release is None:
-            raise NothingToDo(
-                f"project {self.project.name!r} has no challenger to roll out; `tidemill register` makes one"
-            )
-        if champion and release == champion.release and not rehearse:
-            raise NothingToDo(f"release {release} is the champion already")
-        manifest = self.lake.release(self.project.name, release) / MANIFEST
-        if release not in known and not manifest.is_file():
-            raise MissingBatchError(f"no release {release[:80]!r} at {manifest.parent}; `tidemill register` writes one")
-        return release, known.get(release) or hashlib.sha256(manifest.read_bytes()).hexdigest()
-
-    def _stable(self, champion: Champion | None) -> str | None:
-        """The slot that serves the champion, None without one; a champion that no slot serves is loaded first."""
-        if champion is None:
-            return None
-        name, shares = self.project.name, self.router.weights(self.project.name)
-        told = {slot: self.slots.assignment(name, slot) for slot in SLOTS}
-        serving = [slot for slot, one in told.items() if one and one.digest == champion.digest and not one.rehearse]
-        if serving:
-            return max(serving, key=lambda slot: shares.get(slot, 0))
-        slot = SLOTS[0]
-        folder = self.lake.release(name, champion.release)
-        self.slots.assign(name, slot, champion.release, champion.digest, champion.epoch, folder)
-        self.slots.restart(name, slot)
-        self.slots.wait_ready(name, slot, champion.release, candidate.READY_SECONDS)
-        return slot
-
-    def _observed(self, rollout: Rollout, counted: Counts | None) -> tuple[Observed, Observed | None]:
-        ready, restarts = candidate.alive(self.slots, self.project.name, rollout)
-        mine = replace(observed(rollout.baseline, counted, rollout.slot), ready=ready, restarts=restarts)
-        if rollout.stable_slot is None:
-            return mine, None
-        if rollout.percent == 100:
-            return mine, recalled(rollout.compared_with) if rollout.compared_with else None
-        return mine, observed(rollout.baseline, counted, rollout.stable_slot)
-
-    def _verdict(self, rollout: Rollout, mine: Observed, stable: Observed | None) -> Verdict:
-        if rollout.first:
-            return decide_first(mine)
-        began = datetime.fromisoformat(str(rollout.step_started_at))
-        waited = (datetime.now(UTC) - began).total_seconds()
-        return decide(rollout.percent, mine, stable, waited, self.project.canary)
 
     def _is_crowned(self, rollout: Rollout) -> bool:
         """Whether an attempt before this one was killed right after it won."""
@@ -275,10 +227,13 @@ class Controller:
         return found
 
     def _enforce(self, rollout: Rollout) -> None:
-        wanted = machine.traffic(rollout)
-        if wanted is not None and self.router.weights(self.project.name) != wanted:
-            stable = rollout.slot if rollout.first or rollout.state == "promoted" else rollout.stable_slot
-            self.router.set_weights(self.project.name, wanted, stable=str(stable))
+        weights = machine.traffic(rollout)
+        if weights is None:
+            return
+        stable = rollout.slot if rollout.first or rollout.state == "promoted" else str(rollout.stable_slot)
+        shadow = machine.mirrored(rollout)
+        if self.router.sharing(self.project.name) != Sharing(weights=weights, stable=stable, shadow=shadow):
+            self.router.set_weights(self.project.name, weights, stable=stable, shadow=shadow)
 
     def _save(self, version: int, rollout: Rollout) -> int:
         return self.ledger.save_rollout(self.project.name, version, rollout.document())

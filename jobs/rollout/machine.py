@@ -1,9 +1,9 @@
 """A rollout as a value: the document the ledger keeps, and the only ways it may change; pure.
 
-    starting ─▶ started ─▶ walking ─▶ promoted
+    starting ─▶ started ─▶ walking (shadow, 5, 25, 50, 100, bake) ─▶ promoted
         └──────────┴──────────┴─▶ rolling_back ─▶ rolled_back | aborted
 
-The router's weights are a function of the document, so whoever reads it can put them right.
+The router's weights, and whom it mirrors requests to, are functions of the document: whoever reads it can put them right.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from jobs.services.ports import SLOTS
 from jobs.spec import Canary
 
 State = Literal["starting", "started", "walking", "promoted", "rolling_back", "rolled_back", "aborted"]
+START, SHADOW, BAKE, PROMOTION = "start", "shadow", "bake", "promotion"
 UNDER_WAY = ("starting", "started", "walking", "rolling_back")
 
 
@@ -35,6 +36,8 @@ class Rollout:
     rehearse: str | None = None
     """A misbehaviour asked of the candidate: such a rollout is never promoted."""
     state: State = "starting"
+    step: str = START
+    """Where it is: `start`, `shadow`, a percentage such as `25`, or `bake`."""
     percent: int = 0
     advanced: bool = False
     """Whether the present step's verdict was PROMOTE."""
@@ -90,6 +93,33 @@ def traffic(rollout: Rollout) -> dict[str, int] | None:
     return {slot: shares.get(slot, 0) for slot in SLOTS}
 
 
+def mirrored(rollout: Rollout) -> str | None:
+    """The slot that is sent a copy of every request, if any."""
+    return rollout.slot if rollout.state == "walking" and rollout.step == SHADOW else None
+
+
+def steps_of(rollout: Rollout, policy: Canary) -> tuple[str, ...]:
+    """The steps that the rollout visits, in order; a first release has nobody to be compared with.
+
+    >>> walk = Rollout(release="r", digest="d", epoch_seen=1, slot="green", stable_slot="blue", started_at="")
+    >>> steps_of(walk, Canary(steps=(50, 100))), steps_of(walk, Canary(policy="blue_green", shadow_seconds=0))
+    (('shadow', '50', '100', 'bake'), ('100', 'bake'))
+    """
+    if rollout.first:
+        return tuple(map(str, policy.walk))
+    shadow = (SHADOW,) if policy.shadow_seconds else ()
+    return (*shadow, *map(str, policy.walk), *((BAKE,) if policy.final_bake_seconds else ()))
+
+
+def passed(rollout: Rollout, step: str, policy: Canary) -> bool:
+    """Whether there is nothing to decide at a step: it was left behind, or this rollout does not visit it."""
+    steps = steps_of(rollout, policy)
+    if step not in steps:
+        return step in (SHADOW, BAKE)
+    here = steps.index(rollout.step) if rollout.step in steps else -1
+    return here > steps.index(step) or (rollout.step == step and rollout.advanced)
+
+
 def refuse_second(present: Rollout, release: str, rehearse: str | None) -> None:
     """Raises TidemillError unless the rollout under way is this very one, which then continues."""
     if present.under_way and (present.release, present.rehearse) != (release, rehearse):
@@ -99,29 +129,42 @@ def refuse_second(present: Rollout, release: str, rehearse: str | None) -> None:
         )
 
 
-def enter(rollout: Rollout, percent: int, policy: Canary) -> Rollout:
+def enter(rollout: Rollout, step: str, policy: Canary) -> Rollout:
     """The rollout at a step, its weights not yet in force; raises TidemillError for any but the next step."""
-    if percent not in policy.steps:
-        raise TidemillError(f"{percent} % is not a step of this project; they are {_list(policy.steps)}")
-    if percent == rollout.percent:
+    steps = steps_of(rollout, policy)
+    if step not in steps:
+        raise TidemillError(f"{step} is not a step of this project; they are {', '.join(steps)}")
+    if step == rollout.step:
         return rollout
-    following = next(step for step in policy.steps if step > rollout.percent)
-    if not rollout.first and (percent != following or (rollout.percent and not rollout.advanced)):
-        wanted = following if not rollout.percent or rollout.advanced else rollout.percent
+    here = steps.index(rollout.step) if rollout.step in steps else -1
+    left = here < 0 or rollout.advanced
+    if not rollout.first and (steps.index(step) != here + 1 or not left):
+        wanted = steps[here + 1] if left and here + 1 < len(steps) else rollout.step
         raise TidemillError(
-            f"release {rollout.release} is at {rollout.percent} % and may not go to {percent} % yet; "
-            f"the weights were left as they are. Next is `tidemill rollout step --percent {wanted}`"
+            f"release {rollout.release} is at {rollout.percent} % and may not go to {step} yet; "
+            f"the weights were left as they are. Next is `{command_of(wanted)}`"
         )
+    percent = {SHADOW: 0, BAKE: 100}.get(step)
     return replace(
-        rollout, state="walking", percent=percent, advanced=False, step_started_at=None, baseline=None, reason=""
-    )
+        rollout, state="walking", step=step, percent=int(step) if percent is None else percent, advanced=False,
+        step_started_at=None, baseline=None, reason="",
+    )  # fmt: skip
 
 
-def judged(rollout: Rollout, verdict: Verdict, at: str) -> Rollout:
-    """The rollout after a verdict on its present step; of a step's holds only the last is kept."""
-    entry = {"percent": rollout.percent, "at": at, **verdict.document()}
+def command_of(step: str) -> str:
+    """What to type for a step.
+
+    >>> command_of("25"), command_of("shadow")
+    ('tidemill rollout step --percent 25', 'tidemill rollout shadow')
+    """
+    return f"tidemill rollout step --percent {step}" if step.isdigit() else f"tidemill rollout {step}"
+
+
+def judged(rollout: Rollout, verdict: Verdict, at: str, step: str | None = None) -> Rollout:
+    """The rollout after a verdict on its present step, or on `step`; of a step's holds only the last is kept."""
+    entry = {"step": step or rollout.step, "percent": rollout.percent, "at": at, **verdict.document()}
     last = rollout.verdicts[-1] if rollout.verdicts else None
-    held = last is not None and last["verdict"] == Decision.HOLD.value and last["percent"] == rollout.percent
+    held = last is not None and last["verdict"] == Decision.HOLD.value and last.get("step") == entry["step"]
     verdicts = (*(rollout.verdicts[:-1] if held else rollout.verdicts), entry)
     changed = replace(rollout, verdicts=verdicts, reason=verdict.reason)
     if verdict.decision is Decision.PROMOTE:
@@ -134,14 +177,11 @@ def ended(rollout: Rollout, how: State, reason: str) -> Rollout:
     return replace(rollout, state="rolling_back", ending=how, reason=reason)
 
 
-def refuse_early(rollout: Rollout) -> None:
-    """Raises TidemillError unless the release has all the traffic and may keep it."""
-    if not (rollout.state == "walking" and rollout.percent == 100 and rollout.advanced):
+def refuse_early(rollout: Rollout, policy: Canary) -> None:
+    """Raises TidemillError unless the release has all the traffic, passed its last step, and may keep it."""
+    last = steps_of(rollout, policy)[-1]
+    if not (rollout.state == "walking" and rollout.step == last and rollout.advanced):
         raise TidemillError(
-            f"release {rollout.release} is {rollout.state} at {rollout.percent} % and has not passed the step at "
-            "100 %; the champion was left as it is. See `tidemill rollout status`"
+            f"release {rollout.release} is {rollout.state} at {rollout.percent} % and has not passed its last step, "
+            f"`{command_of(last)}`; the champion was left as it is. See `tidemill rollout status`"
         )
-
-
-def _list(steps: tuple[int, ...]) -> str:
-    return ", ".join(map(str, steps))

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from jobs.errors import ServiceError
 from jobs.rollout.observed import Observed
-from jobs.rollout.router import Counters, Router, between
+from jobs.rollout.router import Counters, Histogram, Router, between
+from jobs.rollout.slots import Slots
 
 Counts = Mapping[str, Mapping[str, Any]]
 
 
-def count(router: Router, project: str) -> dict[str, Any] | None:
-    """Each slot's attempts so far, or None when the router does not answer: that is no measurement, not a zero."""
+WHOLE = 5.0
+"""Milliseconds below which the router's clock, which counts whole ones, is too coarse to compare two slots by."""
+
+
+def count(router: Router, slots: Slots, project: str, shadow: str | None = None) -> dict[str, Any] | None:
+    """Each slot's attempts so far, of the `shadow` slot the mirrored ones.
+
+    None when the router does not answer: that is no measurement, not a zero.
+    """
     try:
-        return {slot: asdict(counters) for slot, counters in router.observe(project).items()}
+        seen = dict(router.observe(project))
+        if shadow is not None:
+            seen[shadow] = router.observe_shadow(project)[shadow]
     except ServiceError:
         return None
+    routes = {slot: "shadow" if slot == shadow else "predict" for slot in seen}
+    own = {slot: slots.times(project, slot, routes[slot]) for slot in seen}
+    return {slot: asdict(replace(counters, own=own[slot])) for slot, counters in seen.items()}
 
 
 def observed(before: Counts | None, after: Counts | None, slot: str) -> Observed:
@@ -26,7 +39,27 @@ def observed(before: Counts | None, after: Counts | None, slot: str) -> Observed
     if before is None or after is None or slot not in before or slot not in after:
         return Observed(requests=None, errors=None)
     traffic = between(_counters(before[slot]), _counters(after[slot]))
-    return Observed(requests=traffic.requests, errors=traffic.errors, latency=traffic.latency)
+    latency = finer(traffic.latency, traffic.own)
+    return Observed(requests=traffic.requests, errors=traffic.errors, latency=latency)
+
+
+def finer(latency: Histogram, own: Histogram) -> Histogram:
+    """The router's times, those within five milliseconds divided up as the slot's own clock saw them.
+
+    What waited for the slot is in the router's times only, and parts of a millisecond are in the slot's only.
+
+    >>> finer(((1.0, 80.0), (5.0, 20.0), (20.0, 7.0)), ((0.5, 30.0), (2.5, 10.0), (10.0, 3.0)))
+    ((0.5, 75.0), (2.5, 25.0), (20.0, 7.0))
+    >>> finer(((1.0, 80.0),), ())
+    ((1.0, 80.0),)
+    """
+    within = sum(number for bound, number in latency if bound <= WHOLE)
+    shape = [(bound, number) for bound, number in own if bound <= WHOLE]
+    total = sum(number for _, number in shape)
+    if not total or not within:
+        return latency
+    divided = tuple((bound, number / total * within) for bound, number in shape)
+    return (*divided, *(pair for pair in latency if pair[0] > WHOLE))
 
 
 def kept(seen: Observed) -> dict[str, Any]:
@@ -42,7 +75,8 @@ def recalled(document: Mapping[str, Any]) -> Observed:
 
 
 def _counters(document: Mapping[str, Any]) -> Counters:
-    return Counters(**{**document, "latency": _histogram(document["latency"])})
+    own = _histogram(document.get("own", ()))
+    return Counters(**{**document, "latency": _histogram(document["latency"]), "own": own})
 
 
 def _histogram(pairs: Any) -> tuple[tuple[float, float], ...]:

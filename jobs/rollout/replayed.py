@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
-from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +11,7 @@ from jobs.features import vectors
 from jobs.lake import Lake
 from jobs.rollout.machine import Rollout
 from jobs.rollout.observed import Replayed
+from jobs.rollout.records import SEGMENT, files, lines
 from jobs.settings import Settings
 from jobs.spec import PREDICTIONS, Project
 from jobs.storage import current
@@ -22,10 +20,6 @@ VECTORS = 20_000
 """Of how many of its answers at most: a fixed sample of more."""
 SETTLED = timedelta(seconds=2)
 """Only answers this old are asked about: by then every slot has written the records of all earlier ones."""
-_SEGMENT = re.compile(
-    r"(?:[0-9a-f]{16}-)?(blue|green)-([0-9]{4}-[0-9]{2}-[0-9]{2})-([0-9]+)-[0-9]+\.(?:open\.)?jsonl\Z"
-)
-"""The name of a file of records: its slot, the day of its events, and when it was begun, in nanoseconds."""
 
 
 def replayed(project: Project, settings: Settings, rollout: Rollout) -> Replayed:
@@ -87,8 +81,8 @@ class _Records:
         root = self.lake.landing(self._project, PREDICTIONS.name, date.min).parent
         folders = [folder for folder in root.glob("batch=*") if folder.stat().st_mtime >= since.timestamp()]
         found = set()
-        for path in _files([self._open, *folders]):
-            name = _SEGMENT.match(path.name)
+        for path in files([self._open, *folders]):
+            name = SEGMENT.match(path.name)
             if name and name[1] == slot and int(name[3]) >= since.timestamp() * 1e9:
                 found.add(date.fromisoformat(name[2]))
         return sorted(found)
@@ -101,29 +95,14 @@ class _Records:
         together = scratch / "landed.jsonl"
         ingested: list[str] = []
         with together.open("wb") as out:
-            for path in _files([self._open]):
-                out.write(_lines(path))
+            for path in files([self._open]):
+                out.write(lines(path))
             for offset in range((last - first).days + 1):
                 day = first + timedelta(days=offset)
                 published = current(self.lake.raw(self._project, PREDICTIONS.name, day))
                 known = published.manifest.inputs if published else {}
                 ingested += published.paths() if published else []
-                for path in _files([self.lake.landing(self._project, PREDICTIONS.name, day)]):
+                for path in files([self.lake.landing(self._project, PREDICTIONS.name, day)]):
                     if path.name not in known:
-                        out.write(_lines(path))
+                        out.write(lines(path))
         return ingested, together
-
-
-def _files(folders: list[Path]) -> Iterator[Path]:
-    for folder in folders:
-        with suppress(FileNotFoundError):
-            yield from sorted(path for path in folder.iterdir() if path.name.endswith(".jsonl"))
-
-
-def _lines(path: Path) -> bytes:
-    """The file's whole lines; nothing when it was moved away meanwhile."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return b""
-    return data[: data.rfind(b"\n") + 1]

@@ -42,6 +42,8 @@ class Counters:
     connect_failures: int = 0
     latency: Histogram = ()
     """Upper bound in milliseconds and count: of the requests routed to this slot, their retries included."""
+    own: Histogram = ()
+    """The same by the slot's own clock, which knows parts of a millisecond; the router's knows whole ones."""
     healthy: bool = False
     """Whether the router sends it requests: its health checks pass and it was not ejected."""
 
@@ -53,6 +55,7 @@ class Traffic:
     requests: int
     errors: int
     latency: Histogram
+    own: Histogram = ()
 
     @property
     def error_rate(self) -> float | None:
@@ -68,12 +71,18 @@ def between(before: Counters, after: Counters) -> Traffic:
     """The traffic from one observation to a later one; a router that restarted in between counted from zero."""
     if after.attempts < before.attempts:
         before = Counters()
-    earlier = dict(before.latency)
     return Traffic(
         requests=after.attempts - before.attempts,
         errors=max(0, after.errors - before.errors),
-        latency=tuple((bound, max(0.0, count - earlier.get(bound, 0.0))) for bound, count in after.latency),
+        latency=_since(before.latency, after.latency),
+        own=_since(before.own, after.own),
     )
+
+
+def _since(before: Histogram, after: Histogram) -> Histogram:
+    """What was counted in between; a slot that restarted counted from zero."""
+    earlier = dict(before) if sum(count for _, count in before) <= sum(count for _, count in after) else {}
+    return tuple((bound, max(0.0, count - earlier.get(bound, 0.0))) for bound, count in after)
 
 
 class Router:

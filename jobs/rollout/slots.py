@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import asdict, dataclass
 from http.client import HTTPException
@@ -16,6 +17,8 @@ from jobs.settings import Settings
 from jobs.storage import write_atomically
 
 _PAUSE = 0.1
+_SAMPLE = re.compile(r"^(\w+)\{([^}]*)\} (\S+)$", re.MULTILINE)
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
 _UP = ("RUNNING", "STARTING", "BACKOFF")
 
 
@@ -110,6 +113,26 @@ class Slots:
             f"slot {slot} of {project} did not serve {release or 'nothing'} within {seconds:.0f} seconds "
             f"(it answers {state or 'nothing'}); see {self._settings.home / 'logs'}"
         )
+
+    def times(self, project: str, slot: str, route: str) -> tuple[tuple[float, float], ...]:
+        """Upper bounds in milliseconds and counts of a route's answers, by the slot's own clock; empty while unknown."""
+        import httpx
+
+        key = self._settings.api_key
+        headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+        try:
+            answer = httpx.get(f"{self.url(project, slot)}/metrics", headers=headers, timeout=2, trust_env=False)
+        except httpx.HTTPError:
+            return ()
+        wanted = {"route": route, "status": "200"}
+        cumulative: dict[float, float] = {}
+        for name, labels, value in _SAMPLE.findall(answer.text):
+            known = dict(_LABEL.findall(labels))
+            if name == "tidemill_request_seconds_bucket" and wanted.items() <= known.items():
+                cumulative[float(known["le"]) * 1000] = float(value)
+        bounds = sorted(cumulative)
+        below = [0.0, *(cumulative[bound] for bound in bounds)]
+        return tuple((bound, cumulative[bound] - before) for bound, before in zip(bounds, below, strict=False))
 
     def state(self, project: str, slot: str) -> dict[str, Any]:
         """What the slot says of itself: release, digest, epoch, refused; empty while it does not answer."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from jobs.errors import NothingToDo, UsageError
@@ -13,7 +15,7 @@ from jobs.rollout.machine import Rollout, traffic
 from jobs.rollout.verdict import Decision, Verdict
 from jobs.services import evidence
 from jobs.settings import Settings
-from jobs.spec import Project
+from jobs.spec import PREDICTIONS, Project
 
 
 def run(
@@ -26,7 +28,7 @@ def run(
     percent: int = 0,
     reason: str = "by hand",
 ) -> Result:
-    """What start, step, promote, abort or status came to: exit 0 done, 1 rolled back, 99 hold or nothing to do."""
+    """What start, shadow, step, bake, promote, abort or status came to: exit 0 done, 1 rolled back, 99 hold or nothing to do."""
     if rehearse not in (None, "slow", "errors"):
         raise UsageError(f"rehearse {rehearse[:80]!r} is not slow or errors")
     with Ledger(settings.need("database_url")) as ledger:
@@ -36,7 +38,9 @@ def run(
                 case "start":
                     result = _started(controller.start(release, rehearse))
                 case "step":
-                    result = _stepped(*controller.step(percent))
+                    result = _stepped(*controller.step(str(percent)))
+                case "shadow" | "bake":
+                    result = _stepped(*controller.step(action))
                 case "promote":
                     result = _promoted(*controller.promote())
                 case "abort":
@@ -47,7 +51,10 @@ def run(
                     raise UsageError(f"rollout has no action {action!r}")
         except NothingToDo as nothing:
             return Result(line=f"rollout: {nothing}", facts={"state": None, "reason": str(nothing)}, exit_code=99)
-        if action in ("promote", "abort", "step") and result.facts.get("verdict") != Decision.HOLD.value:
+        if (
+            action in ("promote", "abort", "step", "shadow", "bake")
+            and result.facts.get("verdict") != Decision.HOLD.value
+        ):
             _project_aliases(settings, project, ledger, result)
     return result
 
@@ -116,22 +123,47 @@ def _status(controller: Controller) -> Result:
     if found is None:
         return Result(line="rollout: none yet", facts=facts)
     rollout = found[1]
-    walked = ", ".join(f"{one['percent']} % {one['verdict']}" for one in rollout.verdicts)
+    walked = ", ".join(f"{_step(one)} {one['verdict']}" for one in rollout.verdicts)
     replayed = [check for one in rollout.verdicts for check in one["checks"] if check["name"] == "replayed"]
     line = f"rollout: release {rollout.release} {rollout.state.replace('_', ' ')}, {_share(rollout)} ({walked or 'no verdict yet'})"
     if replayed:
         line += f"; replayed before promotion: {replayed[-1]['detail']}"
-    verdicts = [{**one, "about": f"at {one['percent']} %"} for one in rollout.verdicts]
+    verdicts = [{**one, "about": _step(one)} for one in rollout.verdicts]
+    if rollout.state in ("rolled_back", "aborted"):
+        line += "\nkept for diagnosis: " + ", ".join(
+            f"{what} {where}" for what, where in _kept(controller, rollout).items()
+        )
     if verdicts:
         line += "\n\n" + evidence.decisions(verdicts, "step") + "\n\n" + evidence.checks(verdicts[-1], "last verdict")
     last = {name: verdicts[-1].get(name) for name in ("verdict", "rule", "checks")} if verdicts else {}
-    shown = {**last, "replayed": replayed[-1] if replayed else None, "verdicts": list(rollout.verdicts)}
+    kept = _kept(controller, rollout) if rollout.state in ("rolled_back", "aborted") else {}
+    shown = {**last, "kept": kept, "replayed": replayed[-1] if replayed else None, "verdicts": list(rollout.verdicts)}
     return Result(line=line, facts={**facts, **_facts(rollout), **shown})
+
+
+def _step(entry: Mapping[str, Any]) -> str:
+    """The step a verdict was on, as people say it."""
+    step = str(entry.get("step", entry["percent"]))
+    return f"{step} %" if step.isdigit() else step
+
+
+def _kept(controller: Controller, rollout: Rollout) -> dict[str, str]:
+    """Where what is left of a release that was not promoted can be looked at."""
+    project = controller.project.name
+    told = controller.slots.assignment(project, rollout.slot)
+    serves = told is not None and told.release == rollout.release
+    kept = {
+        "bundle": str(controller.lake.release(project, rollout.release)),
+        "shadow answers": str(controller.lake.shadow(project, date.min).parent),
+        "served answers": str(controller.lake.landing(project, PREDICTIONS.name, date.min).parent),
+    }
+    return kept | ({"slot": f"{controller.slots.url(project, rollout.slot)} (no traffic)"} if serves else {})
 
 
 def _facts(rollout: Rollout) -> dict[str, Any]:
     return {
         "state": rollout.state,
+        "step": rollout.step,
         "release": rollout.release,
         "digest": rollout.digest,
         "slot": rollout.slot,

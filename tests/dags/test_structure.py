@@ -49,8 +49,8 @@ def test_training_fixes_its_input_first_and_the_gate_stands_before_the_registry(
 
 @each_project
 def test_a_rollout_takes_the_steps_of_the_policy(dags: Dags, project: Project) -> None:
-    steps = [f"step_{percent}" for percent in project.canary.steps]
-    assert chain_of(dags[f"{project.name}_rollout"]) == ["start", *steps, "promote"]
+    steps = [f"step_{percent}" for percent in project.canary.walk]
+    assert chain_of(dags[f"{project.name}_rollout"]) == ["start", "shadow", *steps, "bake", "promote"]
 
 
 @each_project

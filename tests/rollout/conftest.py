@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,10 @@ from jobs.settings import ROOT, Settings
 from jobs.stages import rollout
 from tests.ports import free_port_base
 from tests.releases import release
+from tests.rollout.policies import PROJECTS
 
 KEY = "test-key-of-the-rollout"
-PROJECT = replace(FRAUD, canary=replace(FRAUD.canary, bake_seconds=2, deadline_seconds=90, minimum_requests=60))
+PROJECT = PROJECTS["walk"]
 PAYMENT = {"terminal_id": "t-1", "amount_cents": 1_250}
 
 
@@ -46,6 +47,8 @@ class Installation:
     settings: Settings
     scratch: Path
     made: int = 0
+    policy: str = "walk"
+    """Under which of the policies of these tests it rolls out."""
 
     @property
     def lake(self) -> Lake:
@@ -89,29 +92,28 @@ class Installation:
     def ask(self, action: str, **options: Any) -> tuple[int, dict[str, Any]]:
         """The exit code and the facts of `tidemill rollout <action>`, under this test's shorter policy."""
         try:
-            result = rollout.run(PROJECT, self.settings, action=action, **options)
+            result = rollout.run(PROJECTS[self.policy], self.settings, action=action, **options)
         except TidemillError as error:
             return error.exit_code, {"error": str(error)}
         return result.exit_code, json.loads(json.dumps(dict(result.facts), default=str))
 
     def command(self, *arguments: str) -> list[str]:
         """The same as a command, for a process that can be killed."""
-        return [sys.executable, "-m", "jobs", "rollout", *arguments, "--project", PROJECT.name, "--json"]
+        return [sys.executable, "-m", "tests.rollout.command", self.policy, *arguments]
 
     def walk(self, percent: int, seconds: float = 60) -> tuple[int, dict[str, Any]]:
         """Asks for a step's verdict until it is no longer HOLD, as the orchestrator does."""
-        deadline = time.monotonic() + seconds
-        while True:
-            code, facts = self.ask("step", percent=percent)
-            if code != 99 or time.monotonic() > deadline:
-                return code, facts
-            time.sleep(min(float(facts["wait_seconds"]), 1))
+        return self.decided("step", seconds, percent=percent)
 
     def promoted(self, seconds: float = 60) -> tuple[int, dict[str, Any]]:
         """Asks for the promotion until it is no longer HOLD."""
+        return self.decided("promote", seconds)
+
+    def decided(self, action: str, seconds: float = 60, **options: Any) -> tuple[int, dict[str, Any]]:
+        """Asks for what may hold until it no longer does."""
         deadline = time.monotonic() + seconds
         while True:
-            code, facts = self.ask("promote")
+            code, facts = self.ask(action, **options)
             if code != 99 or time.monotonic() > deadline:
                 return code, facts
             time.sleep(min(float(facts["wait_seconds"]), 1))
@@ -224,5 +226,6 @@ def running(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator
 
 @pytest.fixture
 def installation(running: Installation) -> Installation:
+    running.policy = "walk"
     running.reset()
     return running

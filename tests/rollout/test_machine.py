@@ -15,7 +15,7 @@ from jobs.rollout.machine import Rollout, ended, enter, judged, refuse_early, re
 from jobs.rollout.verdict import Decision, Verdict
 from jobs.spec import Canary
 
-POLICY = Canary(steps=(5, 25, 50, 100))
+POLICY = Canary(steps=(5, 25, 50, 100), shadow_seconds=0, final_bake_seconds=0)
 STARTED = Rollout(
     release="r-2", digest="d", epoch_seen=1, slot="green", stable_slot="blue", state="started", started_at="2026-01-01"
 )
@@ -28,7 +28,7 @@ def verdict(said: str) -> Verdict:
 
 def walked(rollout: Rollout, *percents: int) -> Rollout:
     for percent in percents:
-        rollout = judged(enter(rollout, percent, POLICY), verdict("PROMOTE"), "now")
+        rollout = judged(enter(rollout, str(percent), POLICY), verdict("PROMOTE"), "now")
     return rollout
 
 
@@ -38,34 +38,34 @@ def test_examples_in_the_documentation_hold() -> None:
 
 def test_a_walk_visits_every_step_and_may_then_be_promoted() -> None:
     rollout = walked(STARTED, 5, 25, 50, 100)
-    refuse_early(rollout)
+    refuse_early(rollout, POLICY)
     assert [one["percent"] for one in rollout.verdicts] == [5, 25, 50, 100]
 
 
 @pytest.mark.parametrize("percent", [25, 50, 100])
 def test_a_step_cannot_be_skipped(percent: int) -> None:
     with pytest.raises(TidemillError, match="--percent 5`"):
-        enter(STARTED, percent, POLICY)
+        enter(STARTED, str(percent), POLICY)
 
 
 def test_a_step_cannot_be_left_before_it_advanced() -> None:
-    held = judged(enter(STARTED, 5, POLICY), verdict("HOLD"), "now")
+    held = judged(enter(STARTED, "5", POLICY), verdict("HOLD"), "now")
     with pytest.raises(TidemillError, match="--percent 5`"):
-        enter(held, 25, POLICY)
+        enter(held, "25", POLICY)
 
 
 def test_a_share_that_is_no_step_is_refused() -> None:
     with pytest.raises(TidemillError, match="5, 25, 50, 100"):
-        enter(STARTED, 30, POLICY)
+        enter(STARTED, "30", POLICY)
 
 
 def test_a_first_release_takes_everything_at_any_step() -> None:
-    assert traffic(enter(FIRST, 5, POLICY)) == {"blue": 100, "green": 0}
-    assert enter(FIRST, 100, POLICY).percent == 100
+    assert traffic(enter(FIRST, "5", POLICY)) == {"blue": 100, "green": 0}
+    assert enter(FIRST, "100", POLICY).percent == 100
 
 
 def test_of_the_holds_of_a_step_the_last_is_kept() -> None:
-    rollout = enter(STARTED, 5, POLICY)
+    rollout = enter(STARTED, "5", POLICY)
     for _ in range(50):
         rollout = judged(rollout, verdict("HOLD"), "now")
     rollout = judged(rollout, verdict("PROMOTE"), "then")
@@ -73,9 +73,9 @@ def test_of_the_holds_of_a_step_the_last_is_kept() -> None:
 
 
 def test_only_the_last_step_passed_may_be_promoted() -> None:
-    for rollout in (STARTED, walked(STARTED, 5, 25), enter(walked(STARTED, 5, 25, 50), 100, POLICY)):
+    for rollout in (STARTED, walked(STARTED, 5, 25), enter(walked(STARTED, 5, 25, 50), "100", POLICY)):
         with pytest.raises(TidemillError, match="the champion was left as it is"):
-            refuse_early(rollout)
+            refuse_early(rollout, POLICY)
 
 
 def test_another_release_waits_for_the_one_under_way() -> None:
@@ -99,7 +99,7 @@ def test_whatever_happens_weights_sum_to_100_and_an_ended_candidate_has_none(sai
                 percent = next(steps, None)
                 if percent is None:
                     break
-                rollout = enter(rollout, percent, POLICY)
+                rollout = enter(rollout, str(percent), POLICY)
             rollout = judged(rollout, verdict(one), "now")
         shares = traffic(rollout)
         assert shares is None or sum(shares.values()) == 100

@@ -1,0 +1,82 @@
+"""What is seen of a candidate at its step, and what follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from jobs.release.checks import Check, State
+from jobs.release.ledger import Ledger
+from jobs.rollout import candidate, machine
+from jobs.rollout.machine import Rollout
+from jobs.rollout.measure import Counts, count, observed, recalled
+from jobs.rollout.observed import Observed
+from jobs.rollout.router import Router
+from jobs.rollout.shadow import compared, judge
+from jobs.rollout.slots import Slots
+from jobs.rollout.steps import decide, decide_first
+from jobs.rollout.verdict import AB_TEST, Decision, Verdict, conclude
+from jobs.settings import Settings
+from jobs.spec import HALF, Project
+
+_EXPERIMENT = {Decision.PROMOTE.value: State.PASSED, Decision.ROLL_BACK.value: State.FAILED}
+_DAY = 86_400
+
+
+class Watch:
+    """One project's router and slots, as the verdicts see them."""
+
+    def __init__(self, project: Project, settings: Settings, ledger: Ledger, router: Router, slots: Slots) -> None:
+        self._project, self._settings, self._ledger = project, settings, ledger
+        self._router, self._slots = router, slots
+
+    def count(self, rollout: Rollout) -> Counts | None:
+        """What the router and the slots have counted until now; None when the router cannot be asked."""
+        return count(self._router, self._slots, self._project.name, machine.mirrored(rollout))
+
+    def verdict(self, rollout: Rollout, counted: Counts | None) -> tuple[Verdict, Observed | None]:
+        """The verdict on the present step, and what the stable slot did in it if it had a part."""
+        policy, waited = self._project.canary, seconds_since(rollout.step_started_at)
+        mine, stable = self._observed(rollout, counted)
+        if rollout.first:
+            return decide_first(mine), stable
+        if rollout.step == machine.SHADOW:
+            answers = compared(self._project, self._settings, rollout)
+            return judge(mine, stable, answers, waited, policy), stable
+        if rollout.step == machine.BAKE:
+            policy = replace(policy, bake_seconds=policy.final_bake_seconds)
+        verdict = decide(rollout.percent, mine, stable, waited, policy)
+        if policy.policy == "ab" and rollout.percent == HALF and verdict.decision is Decision.PROMOTE:
+            return self.decide_ab(rollout, verdict, waited), stable
+        return verdict, stable
+
+    def decide_ab(self, rollout: Rollout, guard: Verdict, waited: float) -> Verdict:
+        """The verdict at half of the traffic: the guardrails', and that of the release's experiment in the ledger.
+
+        Until its newest verdict of kind `experiment` is PROMOTE or ROLL BACK, it holds; at the deadline it is over.
+        """
+        verdicts = self._ledger.verdicts(self._project.name, "experiment")
+        began = datetime.fromisoformat(rollout.started_at)
+        mine = [one for one in verdicts if one.subject == rollout.release and one.at >= began]
+        said = str(mine[0].verdict) if mine else None
+        reason = str(mine[0].document.get("reason", said)) if mine else "the experiment has decided nothing yet"
+        check = Check(name="experiment", state=_EXPERIMENT.get(said or "", State.UNDECIDED), detail=reason)
+        days = self._project.canary.experiment_days
+        return conclude(
+            [*guard.checks, check], AB_TEST, waited=waited, deadline=days * _DAY,
+            again=self._project.canary.bake_seconds, where="at half of the traffic", because=reason,
+        )  # fmt: skip
+
+    def _observed(self, rollout: Rollout, counted: Counts | None) -> tuple[Observed, Observed | None]:
+        ready, restarts = candidate.alive(self._slots, self._project.name, rollout)
+        mine = replace(observed(rollout.baseline, counted, rollout.slot), ready=ready, restarts=restarts)
+        if rollout.stable_slot is None:
+            return mine, None
+        if rollout.percent == 100:
+            return mine, recalled(rollout.compared_with) if rollout.compared_with else None
+        return mine, observed(rollout.baseline, counted, rollout.stable_slot)
+
+
+def seconds_since(moment: str | None) -> float:
+    """How long ago that was; 0 for what has not been yet."""
+    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds() if moment else 0.0

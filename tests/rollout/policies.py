@@ -1,0 +1,21 @@
+"""The fraud project at the pace of a test: with a walk only, with a shadow and a bake, and the other two policies."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from jobs.projects.fraud.spec import FRAUD
+from jobs.spec import Canary
+
+WALK = Canary(
+    bake_seconds=2, deadline_seconds=90, minimum_requests=60, parity_rows=50, shadow_seconds=0, final_bake_seconds=0,
+    maximum_decisions_changed=1.0,
+)  # fmt: skip
+"""Releases of tests are random: they agree with each other on nothing."""
+POLICIES = {
+    "walk": WALK,
+    "shadow": replace(WALK, steps=(50, 100), shadow_seconds=3, shadow_requests=60, final_bake_seconds=2),
+    "blue_green": replace(WALK, policy="blue_green"),
+    "ab": replace(WALK, policy="ab", steps=(50, 100)),
+}
+PROJECTS = {name: replace(FRAUD, canary=policy) for name, policy in POLICIES.items()}
