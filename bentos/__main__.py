@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import os
+import time
 
 from bentos.options import ENVIRONMENT
 
@@ -39,9 +41,10 @@ def _serve(project: str, port: int) -> None:
     from _bentoml_sdk import Service  # type: ignore[import-untyped]
     from bentoml._internal.log import configure_server_logging
 
+    configure_server_logging()  # silences every logger that is there already
+    log_to_standard_error()
     from bentos.http import Doors
 
-    configure_server_logging()
     module = importlib.import_module(f"bentos.{project}.service")
     service = next(value for value in vars(module).values() if isinstance(value, Service))
     uvicorn.run(
@@ -57,6 +60,17 @@ def _serve(project: str, port: int) -> None:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=8,
     )
+
+
+def log_to_standard_error() -> None:
+    """Writes what the slot has to say to standard error, which the supervisor keeps."""
+    handler, ours = logging.StreamHandler(), logging.getLogger("tidemill")
+    formatter = logging.Formatter("%(asctime)s [%(levelname)s] [%(name)s] %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    ours.addHandler(handler)
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
 
 
 if __name__ == "__main__":

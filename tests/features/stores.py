@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -149,9 +150,14 @@ class RedisServer:
                 assert self._process.poll() is None, "redis-server ended at once"
                 time.sleep(0.02)
 
-    def stop(self) -> None:
+    def send(self, number: signal.Signals) -> None:
+        """Sends the server a signal, such as SIGSTOP or SIGCONT."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         if self._process is not None:
-            self._process.terminate()
+            self._process.send_signal(how)
             self._process.wait(10)
             self._process = None
 

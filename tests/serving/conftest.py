@@ -129,7 +129,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
     """A stack of this test's own: nothing runs yet."""
-    made = _stack(tmp_path)
+    made = make_stack(tmp_path)
     yield made
     made.stop_all()
 
@@ -137,7 +137,7 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
 @pytest.fixture(scope="module")
 def slot(tmp_path_factory: pytest.TempPathFactory, bundles: dict[str, Bundle]) -> Iterator[Stack]:
     """A stack whose blue slot serves the LightGBM release, for the whole module."""
-    made = _stack(tmp_path_factory.mktemp("slot"))
+    made = make_stack(tmp_path_factory.mktemp("slot"))
     made.assign("blue", bundles["lightgbm"])
     made.start("blue", bundles["lightgbm"].release)
     yield made
@@ -169,7 +169,8 @@ def until(condition: Any, seconds: float = 30) -> None:
         time.sleep(0.1)
 
 
-def _stack(home: Path, store_url: str | None = None) -> Stack:
+def make_stack(home: Path, store_url: str | None = None) -> Stack:
+    """A home whose online store holds the history; nothing runs yet."""
     settings = Settings(
         _env_file=None,  # type: ignore[call-arg]
         home=home,

@@ -31,6 +31,7 @@ def main() -> None:
     """Serves until SIGTERM, as `python -m bentos` does."""
     import uvicorn
 
+    from bentos.__main__ import log_to_standard_error
     from bentos.http import Application
     from bentos.runtime import Runtime
     from jobs.services.ports import port
@@ -39,6 +40,7 @@ def main() -> None:
     slot, serving = sys.argv[1], json.loads(sys.argv[2])
     os.environ |= {"TIDEMILL_SLOT": slot, "OMP_NUM_THREADS": "1"}
     settings, project = Settings.load(), variant(**serving)
+    log_to_standard_error()
     runtime = Runtime(project, settings)
     runtime.start()
     uvicorn.run(
