@@ -49,6 +49,16 @@ def replay(
 
 
 @app.command("request-retrain", epilog="Example: tidemill request-retrain --project fraud --batch 2026-03-01")
-def request_retrain(project: ProjectOption, batch: BatchOption, as_json: JsonOption = False) -> None:
-    """Ask for a training when the batch's drift or performance calls for one; exit 99 otherwise."""
-    run_stage("request-retrain", project, as_json, batch=batch)
+def request_retrain(
+    project: ProjectOption,
+    batch: BatchOption,
+    force: Annotated[
+        bool, typer.Option("--force", help="Ask although nothing calls for it, or it is early or pointless; audited.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask for a training when the batch's drift or performance calls for one.
+
+    Exit 99 when nothing does, within the cool-down, and when there is nothing new to learn from.
+    """
+    run_stage("request-retrain", project, as_json, batch=batch, force=force)

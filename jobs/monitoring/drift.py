@@ -1,49 +1,58 @@
-"""Whether what is served still looks like what the champion was trained on.
+"""Whether what is served still looks like what the champion was trained on: per column, with a rule for each.
 
-Evidently compares and reports; how far a column has moved is our own population stability index, on
-deciles of the reference, because equally wide bins put a skewed amount into one bin and see nothing.
+Evidently compares and reports (`comparison`), by our own index (`distance`) and thresholds (`calibration`).
 """
 
 from __future__ import annotations
 
 import math
-import os
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jobs.errors import DataRejected
+from jobs.monitoring.calibration import Calibration, calibrate
+from jobs.monitoring.comparison import by_evidently
+from jobs.monitoring.quarters import History, history_of
+from jobs.release.checks import Check, State
+from jobs.rollout.verdict import DRIFT, Decision, Verdict, conclude
 from jobs.spec import Drift
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SCORE = "score"
-_BINS = 10
-_METHOD = "tidemill_psi"
-Values = NDArray[np.float64]
+EVIDENTLY = "evidently.html"
+FINDINGS = ("drift", "no drift", "unknown")
 
 
-def psi(reference: Values, current: Values) -> float:
-    """The population stability index of two samples; NaN when either has no number.
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """A batch's verdict, each column's numbers, and where the thresholds come from."""
 
-    Bins are the reference's deciles, equal values together, and one beyond each end of it. Half a row is added to
-    each, so that an empty bin counts for what it proves and no more. Rows of one sample alike give 0 within chance.
-    """
-    reference, current = reference[np.isfinite(reference)], current[np.isfinite(current)]
-    if not len(reference) or not len(current):
-        return math.nan
-    inner = np.quantile(reference, np.linspace(0, 1, _BINS + 1)[1:-1], method="lower")
-    edges = np.unique(np.concatenate(([np.nextafter(reference.min(), -np.inf)], inner, [reference.max()])))
-    shares = []
-    for sample in (reference, current):
-        counts = np.bincount(np.searchsorted(edges, sample, side="left"), minlength=len(edges) + 1) + 0.5
-        shares.append(counts / counts.sum())
-    return float(np.sum((shares[1] - shares[0]) * np.log(shares[1] / shares[0])))
+    verdict: Verdict
+    columns: Mapping[str, Mapping[str, Any]]
+    calibration: Mapping[str, Any] | None
+
+    @property
+    def finding(self) -> str:
+        """In a word: `drift`, `no drift`, or `unknown`."""
+        if self.verdict.decision is Decision.RETRAIN:
+            return FINDINGS[0]
+        return FINDINGS[2] if self.verdict.rule else FINDINGS[1]
+
+    def document(self) -> dict[str, Any]:
+        """What the ledger, the result and the report have of it."""
+        return {
+            **self.verdict.document(),
+            "finding": self.finding,
+            "columns": dict(self.columns),
+            "calibration": self.calibration,
+        }
 
 
 def require_columns(frame: pd.DataFrame, columns: Sequence[str], what: str) -> None:
@@ -76,79 +85,156 @@ def same_weekdays(reference: pd.DataFrame, current: pd.DataFrame, minimum_rows: 
 
 
 def compare(
-    reference: pd.DataFrame, current: pd.DataFrame, columns: Sequence[str], policy: Drift, report: Path
-) -> dict[str, Any]:
-    """The verdict, the share of drifted columns and each column's index; Evidently's page is written to `report`.
+    reference: pd.DataFrame,
+    current: pd.DataFrame,
+    columns: Sequence[str],
+    policy: Drift,
+    page: Path,
+    earlier: Sequence[Mapping[str, Any] | None] = (),
+) -> Compared:
+    """The verdict on a batch; `earlier` are the documents of the batches before it, the newest first, None for none.
 
-    Too few rows are an unknown verdict, and a column without enough numbers is unknown by itself: neither is drift,
-    and neither is its absence. An unknown verdict writes no page.
+    Evidently's page is written to `page`, unless nothing could be judged. Too few rows, too few days of reference, or a
+    column without enough numbers are undecided: neither drift nor its absence.
     """
-    few = min(len(reference), len(current))
-    if few < policy.minimum_rows:
-        which = "served" if len(current) <= len(reference) else "reference"
-        return {"verdict": "unknown", "reason": f"{few} {which} rows, of {policy.minimum_rows} needed", "share": None,
-                "drifted": 0, "judged": 0, "columns": {}}  # fmt: skip
-    statuses = {name: _status(reference[name], current[name], policy) for name in columns}
-    judged = [name for name, status in statuses.items() if status is None]
-    values = _evidently(reference, current, judged, policy, report) if judged else {}
-    details: dict[str, dict[str, Any]] = {}
-    for name in columns:
-        value = values.get(name, math.nan)
-        known = math.isfinite(value)
-        details[name] = {
-            "psi": round(value, 6) if known else None,
-            "drifted": known and value >= policy.column_threshold,
-            "missing": round(float(1 - np.isfinite(current[name].to_numpy(dtype=np.float64)).mean()), 6),
-            **({} if known else {"unknown": statuses[name] or "it has no index"}),
+    few = _too_few(reference, current, policy)
+    if few:
+        return Compared(verdict=conclude([few], DRIFT), columns={}, calibration=None)
+    unknown = {name: why for name in columns if (why := _unknown(reference[name], current[name], policy))}
+    judged = [name for name in columns if name not in unknown]
+    if not judged:
+        return Compared(verdict=conclude(list(_undecided(unknown)), DRIFT), columns={}, calibration=None)
+    try:
+        calibration = _calibrated(reference, current, judged, policy)
+    except DataRejected as short:
+        check = Check(name="reference", state=State.UNDECIDED, detail=str(short))
+        return Compared(verdict=conclude([check], DRIFT), columns={}, calibration=None)
+    matched, _ = same_weekdays(reference, current, policy.minimum_rows)
+    distances = by_evidently(matched, current, calibration.thresholds, page)
+    for name in [name for name in judged if not math.isfinite(distances[name])]:
+        unknown[name] = "it has no index"
+        judged.remove(name)
+        del distances[name]
+    corrected = _corrected(calibration.p_values(distances), calibration.level)
+    found: dict[str, dict[str, Any]] = {}
+    for name in judged:
+        moved = distances[name] >= calibration.thresholds[name]
+        before = [bool((one or {}).get("columns", {}).get(name, {}).get("moved")) for one in earlier]
+        batches = sum(before[: policy.of_batches - 1]) + moved
+        found[name] = {
+            "psi": round(distances[name], 6),
+            "threshold": round(calibration.thresholds[name], 6),
+            "beyond_chance": round(calibration.beyond_chance[name], 6),
+            "corrected_p": round(corrected[name], 6),
+            "moved": moved,
+            "batches_moved": batches,
+            "drifted": moved and batches >= policy.persistent_batches,
+            "missing": round(1 - _numbers(current[name]) / len(current), 6),
+            "samples": {"reference": _numbers(matched[name]), "served": _numbers(current[name])},
         }
-    known_columns = [detail for detail in details.values() if detail["psi"] is not None]
-    drifted = sum(detail["drifted"] for detail in known_columns)
-    share = drifted / len(known_columns) if known_columns else None
-    if share is None:
-        verdict, reason = "unknown", "no column could be judged"
-    else:
-        verdict = "drift" if share > policy.share_threshold else "no drift"
-        reason = f"{drifted} of {len(known_columns)} columns moved by {policy.column_threshold} or more"
-    return {"verdict": verdict, "reason": reason, "share": share, "drifted": drifted,
-            "judged": len(known_columns), "columns": details}  # fmt: skip
+    checks = [_check(name, found[name], policy) for name in judged]
+    checks.sort(key=lambda check: -(check.value or 0) / (check.bound or 1))
+    beyond = sum(found[name]["moved"] for name in judged)
+    because = f"{len(judged)} columns kept to their thresholds"
+    if beyond:
+        because = (
+            f"{beyond} of {len(judged)} columns moved, none yet in {policy.persistent_batches} "
+            f"of the last {policy.of_batches} batches"
+        )
+    verdict = conclude([*checks, *_undecided(unknown)], DRIFT, because=because)
+    return Compared(verdict=verdict, columns=found, calibration=calibration.document())
 
 
-def _status(reference: pd.Series[Any], current: pd.Series[Any], policy: Drift) -> str | None:
+def _check(name: str, found: Mapping[str, Any], policy: Drift) -> Check:
+    detail = f"{name} is {found['psi']:.3f} from the reference, threshold {found['threshold']:.3f}"
+    if found["moved"]:
+        detail += f", beyond it in {found['batches_moved']} of the last {policy.of_batches} batches"
+    return Check(
+        name=name,
+        value=found["psi"],
+        bound=found["threshold"],
+        state=State.FAILED if found["drifted"] else State.PASSED,
+        rule=f"value < bound, or beyond it in fewer than {policy.persistent_batches} of {policy.of_batches} batches",
+        samples=found["samples"],
+        detail=detail,
+    )
+
+
+def _undecided(unknown: Mapping[str, str]) -> Iterable[Check]:
+    for name, why in unknown.items():
+        yield Check(name=name, state=State.UNDECIDED, detail=f"{name} cannot be judged: {why}")
+
+
+def _too_few(reference: pd.DataFrame, current: pd.DataFrame, policy: Drift) -> Check | None:
+    samples = {"reference": len(reference), "served": len(current)}
+    which = min(samples, key=lambda name: samples[name])
+    if samples[which] >= policy.minimum_rows:
+        return None
+    return Check(
+        name="rows",
+        value=samples[which],
+        bound=policy.minimum_rows,
+        state=State.UNDECIDED,
+        rule="value >= bound",
+        samples=samples,
+        detail=f"{samples[which]} {which} rows, of {policy.minimum_rows} needed",
+    )
+
+
+def _unknown(reference: pd.Series[Any], current: pd.Series[Any], policy: Drift) -> str | None:
     """Why a column cannot be judged, or None."""
     for what, column in (("reference", reference), ("served", current)):
-        numbers = int(np.isfinite(column.to_numpy(dtype=np.float64)).sum())
-        if numbers < policy.minimum_rows:
-            return f"{numbers} {what} rows have a number, of {policy.minimum_rows} needed"
+        if _numbers(column) < policy.minimum_rows:
+            return f"{_numbers(column)} {what} rows have a number, of {policy.minimum_rows} needed"
     return None
 
 
-def _evidently(
-    reference: pd.DataFrame, current: pd.DataFrame, columns: list[str], policy: Drift, report: Path
-) -> Mapping[str, float]:
-    os.environ.setdefault("DO_NOT_TRACK", "1")  # this process sends nothing to anybody
-    from evidently import DataDefinition, Dataset, Report
-    from evidently.legacy.calculations.stattests.registry import StatTest, register_stattest
-    from evidently.legacy.core import ColumnType
-    from evidently.presets import DataDriftPreset
+def _numbers(column: pd.Series[Any]) -> int:
+    numbers = np.asarray(column.to_numpy(dtype=np.float64), dtype=np.float64)
+    return int(np.isfinite(numbers).sum())
 
-    def measure(before: Any, after: Any, _: ColumnType, threshold: float) -> tuple[float, bool]:
-        value = psi(before.to_numpy(dtype=np.float64), after.to_numpy(dtype=np.float64))
-        return value, value >= threshold
 
-    test = StatTest(name=_METHOD, display_name="PSI on deciles", allowed_feature_types=[ColumnType.Numerical])
-    register_stattest(test, default_impl=measure)
-    definition = DataDefinition(numerical_columns=columns)
-    preset = DataDriftPreset(
-        columns=columns, num_method=_METHOD, num_threshold=policy.column_threshold, drift_share=policy.share_threshold
-    )
-    frames = [Dataset.from_pandas(frame[columns], data_definition=definition) for frame in (current, reference)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its widgets divide by the spread of constant columns
-        snapshot = Report([preset]).run(*frames)
-        snapshot.save_html(str(report))
-    metrics = snapshot.dict()["metrics"]
-    return {
-        metric["config"]["column"]: float(metric["value"])
-        for metric in metrics
-        if metric["config"]["type"].endswith(":ValueDrift")
-    }
+def _calibrated(reference: pd.DataFrame, current: pd.DataFrame, columns: Sequence[str], policy: Drift) -> Calibration:
+    days = current["event_time"].dt.floor("D").nunique()
+    numbers = tuple(_rounded(_numbers(current[name]) // days) for name in columns)
+    times = reference["event_time"].dt.tz_localize(None).to_numpy(dtype="datetime64[us]").astype(np.int64)
+    history = history_of(times, {name: reference[name].to_numpy(dtype=np.float64) for name in columns})
+    return _once(_Same(history), policy, numbers, days)
+
+
+def _rounded(count: int) -> int:
+    """Down to two digits: fewer rows say less, and batches that are nearly alike share their calibration.
+
+    >>> _rounded(4_179)
+    4100
+    """
+    scale = 10 ** max(0, len(str(count)) - 2)
+    return max(1, count // scale * scale)
+
+
+class _Same:
+    """A history as the key of a cache: equal counts of equal columns on equal days are the same."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self._key = (history.columns, history.day.tobytes(), history.counts.tobytes())
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self._key == other._key
+
+
+@lru_cache(maxsize=16)
+def _once(reference: _Same, policy: Drift, numbers: tuple[int, ...], days: int) -> Calibration:
+    history = reference.history
+    return calibrate(history, policy, numbers=dict(zip(history.columns, numbers, strict=True)), window_days=days)
+
+
+def _corrected(p_values: Mapping[str, float], level: float) -> dict[str, float]:
+    """The p-values, corrected for the number of columns (Bonferroni)."""
+    from statsmodels.stats.multitest import multipletests
+
+    corrected = multipletests(list(p_values.values()), alpha=level or 0.001, method="bonferroni")[1]
+    return dict(zip(p_values, map(float, corrected), strict=True))

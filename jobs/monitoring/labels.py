@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.batch import day_end, day_start
+from jobs.features.labels import matured
 from jobs.lake import Lake
 from jobs.spec import PREDICTIONS, Project
 from jobs.storage import Published, current
@@ -31,8 +32,8 @@ _SERVED = """
 _MATURED = """
     SELECT served.request_id, served.event_id, served.event_time, served.served_at, served.release, served.slot,
            served.score, served.decision, served.degraded, spine.{entity} AS entity, spine.label, spine.label_time
-    FROM served JOIN read_parquet(?, hive_partitioning = false) AS spine USING (event_id)
-    WHERE spine.label IS NOT NULL AND spine.label_time > ? AND spine.label_time <= ?
+    FROM served JOIN spine USING (event_id)
+    WHERE spine.label IS NOT NULL
     ORDER BY served.event_time, served.event_id
 """
 
@@ -95,10 +96,9 @@ def write_matured(project: Project, inputs: Inputs, batch: date, path: Path) -> 
 
     with duckdb.connect() as connection:
         served = load_served(connection, inputs)
-        spines = [file for one in inputs.spines for file in one.paths()]
-        query = _MATURED.format(entity=project.entity)
-        begin = day_end(batch - timedelta(days=MATURED_DAYS))
-        table = connection.sql(query, params=[spines, begin, day_end(batch)]).to_arrow_table()
+        files = [file for one in inputs.spines for file in one.paths()]
+        connection.register("spine", matured(files, by=batch, after=batch - timedelta(days=MATURED_DAYS)))
+        table = connection.sql(_MATURED.format(entity=project.entity)).to_arrow_table()
     pq.write_table(table, path)
     positives = sum(1 for label in table.column("label").to_pylist() if label)
     return {"predictions": served, "matured": table.num_rows, "positives": positives}

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jobs.pages import inline
+from jobs.release.checks import Check, State
+from jobs.rollout.verdict import PERFORMANCE, conclude
 from jobs.spec import Gate
 
 if TYPE_CHECKING:
@@ -17,10 +21,16 @@ if TYPE_CHECKING:
     from jobs.training.metrics import Outcomes
 
 
-def measure(table: pa.Table, champion: str, gate: Gate) -> dict[str, Any]:
-    """Every release's rows, positives and metrics, and whether the champion still keeps to the gate's bounds.
+SURE = 0.99
+"""How certain an interval is. A look at a batch shares most of its labels with the look before: few are independent."""
+FINDINGS = {State.FAILED: "below the floor", State.PASSED: "holds", State.UNDECIDED: "unknown"}
 
-    Below the gate's minimum of rows or positives, or where a metric is undefined, the verdict is unknown.
+
+def measure(table: pa.Table, champion: str, gate: Gate) -> dict[str, Any]:
+    """Every release's rows, positives and metrics, and the verdict on whether the champion keeps to the gate's bounds.
+
+    Below the gate's minimum of rows or positives nothing is decided; nor where a metric is undefined, or beyond its bound
+    within chance. A metric all of whose interval is beyond its bound asks for a training.
     """
     from jobs.training.metrics import measured
 
@@ -32,19 +42,11 @@ def measure(table: pa.Table, champion: str, gate: Gate) -> dict[str, Any]:
             "positives": int(outcomes.label.sum()),
             "metrics": measured(outcomes, scores),
         }
-    mine = releases.get(champion, {"rows": 0, "positives": 0, "metrics": {}})
-    verdict, reason = "unknown", ""
-    below: list[str] = []
-    if mine["rows"] < gate.minimum_rows or mine["positives"] < gate.minimum_positives:
-        reason = (
-            f"{mine['rows']} labelled predictions and {mine['positives']} positives of the champion, "
-            f"of {gate.minimum_rows} and {gate.minimum_positives} needed"
-        )
-    else:
-        below = _below(mine["metrics"], gate)
-        verdict = "below the floor" if below else "holds"
-        reason = "; ".join(below) or "every metric keeps to the gate's bounds"
-    return {"verdict": verdict, "reason": reason, "below": below, "releases": releases}
+    checks = list(_checks(table, champion, gate, releases.get(champion, {"rows": 0, "positives": 0, "metrics": {}})))
+    verdict = conclude(checks, PERFORMANCE, because="every metric keeps to the gate's bounds")
+    states = {check.state for check in checks}
+    worst = next(state for state in (State.FAILED, State.UNDECIDED, State.PASSED) if state in states)
+    return {**verdict.document(), "finding": FINDINGS[worst], "releases": releases}
 
 
 def plots(table: pa.Table, champion: str) -> list[tuple[str, str]]:
@@ -63,22 +65,61 @@ def plots(table: pa.Table, champion: str) -> list[tuple[str, str]]:
     return drawn
 
 
-def _below(metrics: dict[str, float | None], gate: Gate) -> list[str]:
-    faults = []
+def _checks(table: pa.Table, champion: str, gate: Gate, mine: Mapping[str, Any]) -> Iterator[Check]:
+    samples = {"rows": mine["rows"], "positives": mine["positives"]}
+    few = mine["rows"] < gate.minimum_rows or mine["positives"] < gate.minimum_positives
+    detail = f"{mine['rows']} labelled predictions and {mine['positives']} positives of the champion"
+    yield Check(
+        name="labels",
+        value=mine["rows"],
+        bound=gate.minimum_rows,
+        state=State.UNDECIDED if few else State.PASSED,
+        rule=f"value >= bound, and positives >= {gate.minimum_positives}",
+        samples=samples,
+        detail=detail + (f", of {gate.minimum_rows} and {gate.minimum_positives} needed" if few else ""),
+    )
+    if few:
+        return
+    outcomes, scores = _outcomes(table, champion)
     for threshold in gate.thresholds:
-        value = metrics.get(threshold.metric)
-        if threshold.minimum is not None and (value is None or value < threshold.minimum):
-            faults.append(f"{threshold.metric} {_number(value)} is below {threshold.minimum}")
-        elif threshold.maximum is not None and (value is None or value > threshold.maximum):
-            faults.append(f"{threshold.metric} {_number(value)} is above {threshold.maximum}")
-    return faults
+        value = mine["metrics"].get(threshold.metric)
+        low, high = _interval(threshold.metric, outcomes, scores)
+        for bound, side in ((threshold.minimum, 1), (threshold.maximum, -1)):
+            if bound is not None:
+                yield _check(threshold.metric, value, low, high, bound, side, samples)
 
 
-def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.3f}"
+def _check(name: str, value: float | None, low: float | None, high: float | None, bound: float, side: int,
+           samples: Mapping[str, int]) -> Check:  # fmt: skip
+    """A metric held against a bound that it must not be below (`side` 1) or above (-1)."""
+    best, beyond, sign = (high, "below", ">=") if side > 0 else (low, "above", "<=")
+    if value is None or low is None or high is None:
+        state, detail = State.UNDECIDED, f"{name} is undefined"
+    elif side * (value - bound) >= 0:
+        state, detail = State.PASSED, f"{name} {value:.3f} keeps to {bound}"
+    else:
+        certain = best is not None and side * (best - bound) < 0
+        state = State.FAILED if certain else State.UNDECIDED
+        detail = f"{name} {value:.3f} is {beyond} {bound}, " + ("beyond chance" if certain else "within chance")
+        detail += f" ({100 * SURE:.0f} % interval {low:.3f} to {high:.3f})"
+    return Check(
+        name=name, value=value, bound=bound, low=low, high=high, state=state, samples=samples, detail=detail,
+        rule=f"value {sign} bound, or it lies in the interval",
+    )  # fmt: skip
 
 
-def _outcomes(table: pa.Table, release: str) -> tuple[Outcomes, np.ndarray[Any, np.dtype[np.float64]]]:
+def _interval(metric: str, outcomes: Outcomes, scores: NDArray[np.float64]) -> tuple[float | None, float | None]:
+    """By bootstrap of the entities; None where it is undefined."""
+    from jobs.training.metrics import resampled
+
+    drawn = resampled(metric, outcomes, scores, seed=1)
+    if np.isnan(drawn).all():
+        return None, None
+    low, high = np.nanquantile(drawn, [(1 - SURE) / 2, (1 + SURE) / 2])
+    return float(low), float(high)
+
+
+def _outcomes(table: pa.Table, release: str) -> tuple[Outcomes, NDArray[np.float64]]:
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from jobs.batch import Batches
+from jobs.features import labels as known
 from jobs.lake import Lake
 from jobs.monitoring import labels
 from jobs.monitoring.report import Day, summarise
 from jobs.result import Result
 from jobs.settings import Settings
 from jobs.spec import Project
-from jobs.storage import digest_file, publish
+from jobs.storage import digest_code, publish
 
 
 def run(project: Project, settings: Settings, *, batches: Batches, force: bool = False) -> Result:
@@ -37,7 +38,7 @@ def _one(lake: Lake, project: Project, batch: date, force: bool) -> Day:
     published = publish(
         lake.labels(project.name, batch),
         write,
-        inputs={**inputs.digests, "code": digest_file(Path(labels.__file__))},
+        inputs={**inputs.digests, "code": digest_code(labels, known)},
         watermark=inputs.watermark,
         facts=facts,
         force=force,

@@ -13,10 +13,9 @@ from jobs.monitoring import performance
 from jobs.monitoring.labels import MATURED_DAYS
 from jobs.monitoring.report import REPORT, RESULT, Day, summarise, write_index
 from jobs.pages import page
-from jobs.release.checks import Check, State
 from jobs.release.ledger import Champion, Ledger
 from jobs.result import Result
-from jobs.rollout.verdict import PERFORMANCE, conclude
+from jobs.rollout.verdict import Decision
 from jobs.settings import Settings
 from jobs.spec import Project
 from jobs.storage import current, digest_file, publish, write_atomically
@@ -53,11 +52,14 @@ def _one(lake: Lake, ledger: Ledger, project: Project, champion: Champion, batch
         result = {"batch": str(batch), "release": champion.release, **measured}
         drawn = performance.plots(table, champion.release)
         html = page(
-            "performance.html.j2", project=project, result=result, metrics=METRICS, plots=drawn, days=MATURED_DAYS
-        )
+            "performance.html.j2", project=project, result=result, metrics=METRICS, plots=drawn, days=MATURED_DAYS,
+            sure=performance.SURE,
+        )  # fmt: skip
         write_atomically(folder / REPORT, html.encode())
         write_atomically(folder / RESULT, json.dumps(result, indent=1, allow_nan=False).encode())
-        facts.update(result, rows=len(table), says=f"{measured['verdict']}: {measured['reason']}")
+        facts.update(
+            result, rows=len(table), says=f"{measured['verdict']}, {measured['finding']}: {measured['reason']}"
+        )
         del facts["batch"]
         return len(table)
 
@@ -75,10 +77,8 @@ def _one(lake: Lake, ledger: Ledger, project: Project, champion: Champion, batch
         force=force,
     )
     facts = dict(published.manifest.facts)
-    state = {"below the floor": State.FAILED, "holds": State.PASSED}.get(facts["verdict"], State.UNDECIDED)
-    check = Check(name="performance", state=state, detail=facts["reason"], samples={"labelled": facts["rows"]})
-    verdict = conclude([check], PERFORMANCE)
-    ledger.record_verdict(project.name, "performance", str(batch), verdict.decision, verdict.document())
+    document = {name: facts[name] for name in ("verdict", "rule", "reason", "checks", "finding")}
+    ledger.record_verdict(project.name, "performance", str(batch), Decision(facts["verdict"]), document)
     return Day(
         line=f"{facts['says']} ({facts['rows']} labelled predictions)",
         facts={**facts, "report": str(published.folder / REPORT)},

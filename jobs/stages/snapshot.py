@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jobs.batch import day_start, parse_day
-from jobs.errors import MissingBatchError, UsageError
-from jobs.features.offline import event_marts
+from jobs.errors import UsageError
 from jobs.lake import Lake
 from jobs.result import Result
 from jobs.settings import ROOT, Settings
 from jobs.spec import Model, Project
 from jobs.storage import Published, current, digest_of, publish, require
 from jobs.training.frame import codes_of
-from jobs.training.sources import Sources, published_days
+from jobs.training.sources import Sources, marts, newest_batch, published_days
 from jobs.training.splits import Plan, judged, learned, plan
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def run(project: Project, settings: Settings, *, run: str, as_of: str | None, ne
     day = parse_day(as_of) if as_of else None
     published = current(folder)
     if published is None:
-        published = _publish(project, lake, folder, day or _newest(project, lake), negative_control)
+        published = _publish(project, lake, folder, day or newest_batch(project, lake), negative_control)
     facts = published.manifest.facts
     if (day and facts["as_of"] != str(day)) or facts["negative_control"] != negative_control:
         kind = ", with shuffled labels" if facts["negative_control"] else ""
@@ -54,7 +53,7 @@ def run(project: Project, settings: Settings, *, run: str, as_of: str | None, ne
 def _publish(project: Project, lake: Lake, folder: Path, as_of: date, negative_control: bool) -> Published:
     import pyarrow.parquet as pq
 
-    for mart in _marts(project):
+    for mart in marts(project):
         command = f"tidemill features --project {project.name} --batch {as_of}"
         require(lake.features(project.name, mart, as_of), command)
     known = published_days(lake.spine(project.name, as_of).parent, as_of)
@@ -153,20 +152,6 @@ def _facts(project: Project, model: Model, planned: Plan, file: Path) -> dict[st
         "rows": {name: int(rows.sum()) for name, rows in parts.items()},
         "positives": {name: int(label[rows].sum()) for name, rows in parts.items()},
     }
-
-
-def _newest(project: Project, lake: Lake) -> date:
-    folders = [lake.features(project.name, mart, project.start).parent for mart in _marts(project)]
-    common = set.intersection(*(set(published_days(folder)) for folder in folders))
-    if not common:
-        raise MissingBatchError(
-            f"no batch of {project.name} has all its features; run `tidemill features --project {project.name}` first"
-        )
-    return max(common)
-
-
-def _marts(project: Project) -> list[str]:
-    return [*(view.name for view in project.views), *event_marts(project)]
 
 
 def _commit() -> str:

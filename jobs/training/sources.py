@@ -8,11 +8,15 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobs.batch import Batches, day_end, parse_day
+from jobs.batch import Batches, parse_day
+from jobs.errors import MissingBatchError
 from jobs.features import leaks, vectors
+from jobs.features.labels import matured
+from jobs.features.offline import event_marts
 from jobs.lake import Lake
 from jobs.spec import FeatureView, LiveView, Model, Project
 from jobs.storage import Published, current
+from jobs.training.splits import plan
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -90,13 +94,8 @@ class Sources:
 
     def _frame(self, model: Model, as_of: date, days: Batches) -> pa.Table:
         import pyarrow as pa
-        import pyarrow.compute as pc
-        import pyarrow.parquet as pq
 
-        events = pa.concat_tables([pq.read_table(path, partitioning=None) for path in _paths(_of(self.spine, days))])
-        events = events.filter(
-            pc.less_equal(events.column("label_time"), pa.scalar(day_end(as_of), pa.timestamp("us", "UTC")))
-        )
+        events = matured(_paths(_of(self.spine, days)), by=as_of)
         events = events.sort_by([("event_time", "ascending"), ("event_id", "ascending")])
         first, last = days.first, days.last
         batch = {v: _paths(_of(versions, vectors.view_days(v, first, last))) for v, versions in self.views.items()}
@@ -106,6 +105,35 @@ class Sources:
         for index, name in enumerate(model.inputs):
             frame = frame.append_column(name, pa.array(matrix[:, index]))
         return frame.replace_schema_metadata(None).combine_chunks()
+
+
+def newest_batch(project: Project, lake: Lake) -> date:
+    """The newest batch of which every view and mart is published; raises MissingBatchError when there is none."""
+    folders = [lake.features(project.name, mart, project.start).parent for mart in marts(project)]
+    common = set.intersection(*(set(published_days(folder)) for folder in folders))
+    if not common:
+        raise MissingBatchError(
+            f"no batch of {project.name} has all its features; run `tidemill features --project {project.name}` first"
+        )
+    return max(common)
+
+
+def marts(project: Project) -> list[str]:
+    """What has to be published of a batch before a training can be as of it."""
+    return [*(view.name for view in project.views), *event_marts(project)]
+
+
+def learned_from(project: Project, lake: Lake, as_of: date) -> dict[str, str]:
+    """The digests of all that a training as of a day would learn from and be judged on now: declaration and partitions.
+
+    Raises DataRejected when there are too few labelled days.
+    """
+    known = published_days(lake.spine(project.name, as_of).parent, as_of)
+    digests = {"spec": project.digest}
+    for model in project.models:
+        planned = plan(model.split, project.label.delay_days, as_of, known.keys())
+        digests |= Sources.of(project, lake, planned.days).digests
+    return digests
 
 
 def _of(versions: Mapping[date, Published], days: Iterable[date]) -> dict[date, Published]:

@@ -16,15 +16,16 @@ from hypothesis import strategies as st
 from jobs.batch import Batches
 from jobs.errors import DataRejected
 from jobs.lake import Lake
-from jobs.monitoring.drift import psi
+from jobs.monitoring.distance import psi
 from jobs.release.bundle import Bundle
+from jobs.release.ledger import Ledger
 from jobs.settings import Settings
 from jobs.spec import Project
 from jobs.stages import drift
 from jobs.storage import current
 from tests.monitoring.conftest import put
 
-DAY = date(2026, 2, 4)
+DAY, ONE = date(2026, 2, 4), timedelta(days=1)
 Serve = Callable[..., pd.DataFrame]
 
 
@@ -45,26 +46,41 @@ def test_a_known_shift_is_drift_with_a_report_that_opens_offline_and_the_unshift
     for day in days_to(DAY):
         serve(day)
     quiet = drift.run(project, settings, batches=Batches(DAY, DAY))
-    assert (quiet.facts["verdict"], quiet.facts["source"], quiet.exit_code) == ("no drift", "predictions", 0)
+    assert (quiet.facts["verdict"], quiet.facts["finding"], quiet.exit_code) == ("HOLD", "no drift", 0)
+    assert quiet.facts["source"] == "predictions"
     assert max(one["psi"] for one in result(lake, project)["columns"].values()) < 0.05  # type: ignore[attr-defined]
 
     later = DAY + timedelta(days=7)
     for day in days_to(later):
         serve(day, shift=0.8)
+    first = drift.run(project, settings, batches=Batches(later - ONE, later - ONE))
+    assert (first.facts["verdict"], first.facts["finding"]) == ("HOLD", "no drift"), "one batch is no persistence"
+    assert "columns moved, none yet in 2 of the last 3 batches" in first.line
     loud = drift.run(project, settings, batches=Batches(later, later))
-    assert loud.facts["verdict"] == "drift"
-    assert loud.facts["share"] > project.drift.share_threshold
-    assert result(lake, project, later)["columns"]["amount"]["drifted"]  # type: ignore[index]
+    assert (loud.facts["verdict"], loud.facts["finding"]) == ("RETRAIN", "drift")
+    amount = result(lake, project, later)["columns"]["amount"]  # type: ignore[index]
+    assert amount["drifted"]
+    assert amount["psi"] > amount["threshold"] >= max(project.drift.effect_floor, amount["beyond_chance"])
+    assert amount["corrected_p"] < 0.05
+    assert amount["samples"] == {"reference": 2_571, "served": 1_800}
+    with Ledger(settings.need("database_url")) as ledger:
+        newest = ledger.verdicts(project.name, "drift", 1)[0]
+    assert (newest.verdict, newest.subject) == ("RETRAIN", str(later))
+    assert newest.document["rule"] in project.models[-1].inputs
+    assert all(check["state"] == "FAILED" and check["samples"] for check in newest.document["checks"])
     html = Path(loud.facts["report"]).read_text()
     assert "<script src" not in html
     assert '<link rel="stylesheet" href="http' not in html
-    assert "PSI on deciles" in html
+    assert "data:image/png;base64," in html
+    evidently = Path(loud.facts["report"]).with_name("evidently.html").read_text()
+    assert "PSI on deciles" in evidently
+    assert "<script src" not in evidently
     index = (lake.monitoring(project.name, "drift", DAY).parents[1] / "index.html").read_text()
     assert index.index(str(later)) < index.index(str(DAY))
     for link in (f"drift/batch={later}", f"drift/batch={DAY}"):
         assert link in index
 
-    again = drift.run(project, settings, batches=Batches(DAY, later))
+    again = drift.run(project, settings, batches=Batches(DAY, DAY))
     assert again.exit_code == 0
     assert current(lake.monitoring(project.name, "drift", DAY)).epoch == 1  # type: ignore[union-attr]
 
@@ -79,8 +95,8 @@ def test_without_predictions_the_events_of_the_feature_store_are_scored_and_comp
                   "genuine": 1, "genuine_cents": 2_000, "genuine_day": 20_000, "small_fraud": 0}  # fmt: skip
         put(lake.spine(project.name, day), pd.DataFrame(events), day)
     got = drift.run(project, settings, batches=Batches(DAY, DAY))
-    assert (got.facts["source"], got.facts["rows"], got.facts["verdict"]) == ("features", 900, "drift")
-    assert result(lake, project)["columns"]["amount"]["drifted"]  # type: ignore[index]
+    assert (got.facts["source"], got.facts["rows"], got.facts["verdict"]) == ("features", 900, "HOLD")
+    assert result(lake, project)["columns"]["amount"]["moved"]  # type: ignore[index]
 
 
 @pytest.mark.fault("F41")
@@ -101,20 +117,16 @@ def test_what_cannot_be_judged_is_unknown_and_never_drift(
     got = drift.run(project, settings, batches=Batches(DAY, DAY))
     assert got.exit_code == 0
     found = result(lake, project)
+    assert (found["verdict"], found["finding"]) == ("HOLD", "no drift" if name == "constant" else "unknown")
     if name == "three rows":
-        assert found["verdict"] == "unknown"
         assert "3 served rows, of 500 needed" in str(found["reason"])
         assert "3 served rows" in Path(got.facts["report"]).read_text()
-        return
-    amount = found["columns"]["amount"]  # type: ignore[index]
-    assert found["verdict"] == "no drift"
-    if name == "all missing":
-        assert amount["psi"] is None
-        assert not amount["drifted"]
-        assert amount["missing"] == 1.0
-        assert "0 served rows have a number" in amount["unknown"]
+    elif name == "all missing":
+        assert "amount" not in found["columns"]  # type: ignore[operator]
+        assert "amount cannot be judged: 0 served rows have a number" in str(found["reason"])
+        assert "amount cannot be judged" in Path(got.facts["report"]).read_text()
     else:
-        assert amount["drifted"]
+        assert found["columns"]["amount"]["moved"]  # type: ignore[index]
 
 
 def test_nothing_served_and_no_features_is_nothing_to_do(

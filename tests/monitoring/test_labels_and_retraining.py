@@ -31,7 +31,8 @@ def verdict(lake: Lake, project: Project, kind: str, day: date, text: str) -> No
     """Publishes a result as the drift or performance stage does."""
 
     def write(folder: Path) -> int:
-        result = {"verdict": text, "reason": "as tested"}
+        decision = "RETRAIN" if text in {"drift", "below the floor"} else "HOLD"
+        result = {"verdict": decision, "finding": text, "reason": "as tested"}
         write_atomically(folder / "result.json", json.dumps(result).encode())
         return 1
 
@@ -102,7 +103,8 @@ def test_performance_holds_the_champion_to_the_gates_floor(
     assert performance.run(project, settings, batches=Batches(DAY, DAY)).exit_code == 99, "labels come first"
     labels.run(project, settings, batches=Batches(DAY, DAY))
     got = performance.run(project, settings, batches=Batches(DAY, DAY))
-    assert got.facts["verdict"] == expected, got.line
+    assert got.facts["finding"] == expected, got.line
+    assert got.facts["verdict"] == ("RETRAIN" if expected == "below the floor" else "HOLD")
     mine = got.facts["releases"][champion.release]
     assert mine["rows"] == count * 4
     assert mine["positives"] == count * 4 // 20
@@ -121,7 +123,7 @@ def test_performance_of_one_class_is_undefined_and_no_crash(
     put(lake.spine(project.name, FIRST), spine.assign(label=False), FIRST)
     labels.run(project, settings, batches=Batches(DAY, DAY))
     got = performance.run(project, settings, batches=Batches(DAY, DAY))
-    assert got.facts["verdict"] == "unknown"
+    assert (got.facts["verdict"], got.facts["finding"]) == ("HOLD", "unknown")
     assert got.facts["releases"][champion.release]["metrics"]["roc_auc"] is None
 
 
