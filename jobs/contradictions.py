@@ -142,6 +142,12 @@ def _of_canary(canary: Canary) -> Iterable[str]:
             yield f"canary deadline_seconds is shorter than {name}, or that is negative: no step could ever advance"
     if min(canary.parity_rows, canary.shadow_requests, canary.minimum_requests, canary.experiment_days) < 1:
         yield "canary parity_rows, shadow_requests, minimum_requests and experiment_days must be at least 1"
+    if not 0 < canary.alpha < 1:
+        yield f"canary alpha {canary.alpha} is no chance of a false alarm: between 0 and 1"
+    if canary.error_effect < 0 or not 0 <= (canary.maximum_score_distance or 0) <= 1:
+        yield "canary error_effect must not be negative, and maximum_score_distance not beyond 0 and 1"
+    if min(canary.entities, canary.maximum_unmeasured_looks) < 1:
+        yield "canary entities and maximum_unmeasured_looks must be at least 1"
 
 
 def _of_serving(project: Project) -> Iterable[str]:

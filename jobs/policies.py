@@ -56,8 +56,19 @@ class Canary:
     """How long a step may hold for want of evidence before it is rolled back."""
     experiment_days: int = 28
     """How long `ab` waits at half of the traffic for its experiment's decision before it is rolled back."""
+    alpha: float = 0.05
+    """The chance, over all looks, steps and checks of a walk, of rolling back a release that is as good as the stable."""
     minimum_requests: int = 500
+    maximum_unmeasured_looks: int = 3
+    """Looks in a row without numbers from router or slot that end a step."""
     maximum_error_rate: float = 0.01
+    error_effect: float = 0.002
+    """How much more of the candidate's requests may fail than of the stable slot's in the same period."""
+    maximum_score_distance: float | None = None
+    """How far its scores may be from the stable slot's: the largest difference of the shares below any score."""
+    entities: int = 10_000
+    """How many different entities ask within a step, about. Routing is sticky, so their number decides how closely
+    the candidate's share of requests keeps to its weight; 1 says nothing about the share."""
     maximum_latency_ratio: float = 2.0
     """The candidate's 95th percentile over the stable slot's, in the same period."""
     latency_floor_milliseconds: float = 10.0

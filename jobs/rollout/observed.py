@@ -15,8 +15,12 @@ class Observed:
     errors: float | None
     latency: Histogram = ()
     """Milliseconds of each attempt."""
+    scores: Histogram = ()
+    """How many scores were up to each bound: the same bounds in either slot."""
     ready: bool = True
     restarts: int = 0
+    unmeasured_looks: int = 1
+    """Where something could not be measured: how many looks in a row that was so, this one included."""
 
 
 @dataclass(frozen=True, kw_only=True)

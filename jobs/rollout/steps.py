@@ -6,18 +6,18 @@ or impossible is never a passed check.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 
-from jobs.release.checks import Check, State, state_of
+from jobs.release.checks import Check, State
+from jobs.rollout import guards
 from jobs.rollout.observed import Observed, Replayed
-from jobs.rollout.statistics import count_above, evidence_above, quantile
+from jobs.rollout.statistics import evidence_above
 from jobs.rollout.verdict import CANARY, PROMOTION, Verdict, conclude
 from jobs.spec import Canary, Replay
 
 ALPHA = 0.01
-"""The chance, over all looks at a step, of rolling back a candidate that keeps to a limit."""
-TAIL = 0.05
-"""Of a candidate's requests, the share that may be slower than the limit: its 95th percentile."""
+"""The chance, over all looks, of rolling back a candidate whose answers keep to a limit of their own: see guards.py
+for those that share the policy's."""
 BEFORE = "before promotion"
 
 
@@ -39,32 +39,50 @@ def decide_first(candidate: Observed) -> Verdict:
 
     It has shown at its start that it is ready and scores as stored; it only has to be still there.
     """
-    return conclude([_alive(candidate)], CANARY, because="first release: ready, and no champion to hold")
+    return conclude([guards.alive(candidate)], CANARY, because="first release: ready, and no champion to hold")
 
 
 def decide(percent: int, candidate: Observed, stable: Observed | None, waited: float, policy: Canary) -> Verdict:
     """The verdict on a step: `stable` served in the same period, or in the step before when this one left it nothing.
 
     >>> good = Observed(requests=4_000, errors=1, latency=[(5.0, 4_000)])
-    >>> decide(25, good, good, 900, Canary()).decision.value
+    >>> rest = Observed(requests=12_000, errors=3, latency=[(5.0, 12_000)])
+    >>> decide(25, good, rest, 900, Canary()).decision.value
     'PROMOTE'
     >>> bad = Observed(requests=4_000, errors=800, latency=[(5.0, 4_000)])
-    >>> decide(5, bad, good, 60, Canary()).reason
-    'at 5 %: 800 of 4000 requests failed (0.200), above 0.010 beyond chance'
-    >>> decide(5, good, good, 60, Canary()).reason
-    'at 5 %: watched for 60 of 600 seconds'
+    >>> decide(25, bad, rest, 60, Canary()).reason
+    'at 25 %: 800 of 4000 requests failed (0.200), above 0.010 beyond chance'
+    >>> decide(25, good, rest, 60, Canary()).reason
+    'at 25 %: watched for 60 of 600 seconds'
+    >>> decide(5, good, rest, 60, Canary()).rule
+    'share'
     """
-    where, because, again = f"at {percent} %", "", policy.bake_seconds / 4
-    checks = [_alive(candidate), _measured(candidate, waited)]
+    checks = [guards.alive(candidate), guards.measured(candidate, stable, policy)]
+    because, again = "", policy.bake_seconds / 4
     if checks[-1].passed:
-        errors, slow = _errors(candidate, policy), _slow(percent, candidate, stable, policy)
-        checks += [_enough(candidate, policy), errors, slow, _baked(waited, policy)]
-        because = f"{errors.detail}; {slow.detail}"
-        if all(check.passed for check in checks[:-1]):
+        checks += _guarded(percent, candidate, stable, policy)
+        because = "; ".join(check.detail for check in checks if check.name in ("errors", "latency"))
+        if all(check.passed for check in checks):  # then nothing but time is missing
             again = policy.bake_seconds - waited
+        checks.append(guards.baked(waited, policy))
     return conclude(
-        checks, CANARY, waited=waited, deadline=policy.deadline_seconds, again=again, where=where, because=because
+        checks, CANARY, waited=waited, deadline=policy.deadline_seconds, again=max(again, 1),
+        where=f"at {percent} %", because=because,
     )  # fmt: skip
+
+
+def _guarded(percent: int, candidate: Observed, stable: Observed | None, policy: Canary) -> Iterator[Check]:
+    """The checks on what it did; those beside the stable slot only where that serves at the same time."""
+    concurrent = percent < 100
+    yield guards.enough(candidate, policy)
+    yield guards.errors(candidate, policy)
+    if concurrent:
+        yield guards.worse(candidate, stable, policy)
+    yield guards.latency(candidate, stable, policy, concurrent=concurrent)
+    if concurrent and policy.maximum_score_distance is not None:
+        yield guards.scores(candidate, stable, policy, policy.maximum_score_distance)
+    if 0 < percent < 100:
+        yield guards.share(percent, candidate, stable, policy)
 
 
 def decide_promotion(replayed: Replayed | None, waited: float, canary: Canary, policy: Replay) -> Verdict:
@@ -92,74 +110,6 @@ def decide_promotion(replayed: Replayed | None, waited: float, canary: Canary, p
 
 def _found(good: bool, certainly_bad: bool = False) -> State:
     return State.PASSED if good else State.FAILED if certainly_bad else State.UNDECIDED
-
-
-def _alive(candidate: Observed) -> Check:
-    if not candidate.ready:
-        detail = "the candidate is not ready"
-    elif candidate.restarts:
-        detail = f"the candidate was restarted {candidate.restarts} times"
-    else:
-        detail = "the candidate is ready"
-    good = candidate.ready and not candidate.restarts
-    return Check(
-        name="alive", value=candidate.restarts, bound=0, state=state_of(good), detail=detail, rule="value <= bound"
-    )  # fmt: skip
-
-
-def _measured(candidate: Observed, waited: float) -> Check:
-    requests, errors = candidate.requests, candidate.errors
-    buckets = [number for pair in candidate.latency for number in pair]
-    passed = (
-        requests is not None
-        and errors is not None
-        and math.isfinite(requests)
-        and math.isfinite(waited)
-        and 0 <= errors <= requests
-        and not any(math.isnan(number) or number < 0 for number in buckets)
-    )
-    detail = f"{requests:.0f} requests measured" if passed else f"no measurement: {requests} requests, {errors} errors"
-    return Check(name="measured", value=requests, state=_found(passed), detail=detail)
-
-
-def _errors(candidate: Observed, policy: Canary) -> Check:
-    requests, errors = candidate.requests or 0, candidate.errors or 0
-    limit = policy.maximum_error_rate
-    rate = errors / requests if requests else None
-    passed = rate is not None and rate <= limit
-    certain = evidence_above(errors, requests, limit) >= 1 / ALPHA if 0 < limit < 1 else errors > requests * limit
-    detail = f"{errors:.0f} of {requests:.0f} requests failed" + ("" if rate is None else f" ({rate:.3f})")
-    if rate is not None and not passed:
-        detail += f", above {limit:.3f}" + (" beyond chance" if certain else "")
-    return Check(
-        name="errors", value=rate, bound=limit, state=_found(passed, certain), detail=detail, rule="value <= bound",
-        samples={"candidate": int(requests)},
-    )  # fmt: skip
-
-
-def _slow(percent: int, candidate: Observed, stable: Observed | None, policy: Canary) -> Check:
-    compared = stable is not None and (stable.requests or 0) >= policy.minimum_requests
-    reference = quantile(stable.latency, 1 - TAIL) if stable is not None and compared else None
-    mine = quantile(candidate.latency, 1 - TAIL)
-    if reference is None and percent < 100:
-        detail = "too little stable traffic to compare latency with"
-        return Check(name="latency", value=mine, state=State.UNDECIDED, detail=detail)
-    limit = max(policy.latency_floor_milliseconds, policy.maximum_latency_ratio * (reference or 0))
-    total = sum(count for _, count in candidate.latency)
-    if mine is None or not math.isfinite(limit) or total < (candidate.requests or 0) / 2:
-        detail = "no latency was measured"
-        return Check(name="latency", value=mine, bound=limit, state=State.UNDECIDED, detail=detail)
-    # Slow requests come in bursts, and at 100 % nothing serves beside the candidate: a busy machine would be blamed on it.
-    comparable = percent < 100 and total >= policy.minimum_requests
-    evident = evidence_above(count_above(candidate.latency, limit), total, TAIL) >= 1 / ALPHA
-    certain = mine > limit and comparable and evident
-    detail = f"95 % within {mine:.1f} ms (stable {'unknown' if reference is None else f'{reference:.1f}'})"
-    if mine > limit:
-        detail += f", above {limit:.1f} ms" + (" beyond chance" if certain else "")
-    return Check(
-        name="latency", value=mine, bound=limit, state=_found(mine <= limit, certain), detail=detail,
-        rule="value <= bound", samples={"candidate": int(total)},
-    )  # fmt: skip
 
 
 def _known(replayed: Replayed) -> Check:
@@ -191,22 +141,4 @@ def _same(replayed: Replayed, canary: Canary, policy: Replay) -> Check:
     return Check(
         name="replayed", value=share, bound=policy.minimum_identical, state=_found(good, certain),
         detail=replayed.detail, rule="value >= bound", samples={"vectors": total},
-    )  # fmt: skip
-
-
-def _enough(candidate: Observed, policy: Canary) -> Check:
-    requests = candidate.requests or 0
-    detail = f"{requests:.0f} of {policy.minimum_requests} requests seen"
-    good = requests >= policy.minimum_requests
-    return Check(
-        name="enough", value=requests, bound=policy.minimum_requests, state=_found(good), detail=detail,
-        rule="value >= bound", samples={"candidate": int(requests)},
-    )  # fmt: skip
-
-
-def _baked(waited: float, policy: Canary) -> Check:
-    detail = f"watched for {waited:.0f} of {policy.bake_seconds} seconds"
-    return Check(
-        name="baked", value=waited, bound=policy.bake_seconds, state=_found(waited >= policy.bake_seconds),
-        detail=detail, rule="value >= bound",
     )  # fmt: skip

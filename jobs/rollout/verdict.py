@@ -116,7 +116,8 @@ def conclude(
     checks = tuple(checks) or (Check(name="evidence", state=State.UNDECIDED, detail="there is nothing to decide on"),)
     before = f"{where}: " if where else ""
     failed = [check for check in checks if check.state is State.FAILED]
-    waiting = [check for check in checks if check.state is State.UNDECIDED and not check.optional]
+    known = any(check.passed for check in checks)
+    waiting = [check for check in checks if check.state is State.UNDECIDED and not (check.optional and known)]
     if failed:
         return Verdict(decision=stage.failed, reason=before + failed[0].detail, rule=failed[0].name, checks=checks)
     if not waiting:

@@ -9,9 +9,9 @@ from jobs.spec import Canary
 
 WALK = Canary(
     bake_seconds=2, deadline_seconds=90, minimum_requests=60, parity_rows=50, shadow_seconds=0, final_bake_seconds=0,
-    maximum_decisions_changed=1.0,
+    maximum_decisions_changed=1.0, entities=1,
 )  # fmt: skip
-"""Releases of tests are random: they agree with each other on nothing."""
+"""Releases of tests are random: they agree with each other on nothing. Their clients prefer one slot's customers."""
 POLICIES = {
     "walk": WALK,
     "shadow": replace(WALK, steps=(50, 100), shadow_seconds=3, shadow_requests=60, final_bake_seconds=2),

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import doctest
+import json
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.rollout import statistics, steps, verdict
+from jobs.release.checks import Check, State
+from jobs.rollout import distances, means, statistics, steps, verdict
 from jobs.rollout.observed import Observed
 from jobs.rollout.statistics import count_above, evidence_above, quantile
 from jobs.rollout.steps import decide, decide_first, weights
-from jobs.rollout.verdict import Decision
+from jobs.rollout.verdict import AB_TEST, CANARY, DRIFT, GATE, PERFORMANCE, SHADOW, Decision, Stage, conclude
 from jobs.spec import Canary
 
-POLICY = Canary(bake_seconds=600, deadline_seconds=3_600, minimum_requests=500)
+POLICY = Canary(bake_seconds=600, deadline_seconds=3_600, minimum_requests=500, entities=1)
 FAST, SLOW = [(5.0, 950), (10.0, 50)], [(5.0, 500), (10.0, 100), (100.0, 400)]
 NAN = math.nan
 
@@ -26,7 +29,7 @@ def seen(requests: float | None = 1_000, errors: float | None = 0, **changes: ob
     return Observed(**{"requests": requests, "errors": errors, "latency": FAST, **changes})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("module", [statistics, steps, verdict])
+@pytest.mark.parametrize("module", [distances, means, statistics, steps, verdict])
 def test_examples_in_the_documentation_hold(module: object) -> None:
     ran = doctest.testmod(module)  # type: ignore[arg-type]
     assert ran.attempted
@@ -36,7 +39,7 @@ def test_examples_in_the_documentation_hold(module: object) -> None:
 @pytest.mark.parametrize(
     ("candidate", "stable", "waited", "decision", "reason"),
     [
-        (seen(), seen(), 600, Decision.PROMOTE, "0 of 1000"),
+        (seen(), seen(), 600, Decision.PROMOTE, "0 of 1000 requests failed"),
         (seen(), seen(), 599, Decision.HOLD, "watched for 599 of 600"),
         (seen(499), seen(), 900, Decision.HOLD, "499 of 500 requests seen"),
         (seen(499), seen(), 3_600, Decision.ROLL_BACK, "deadline"),
@@ -56,10 +59,15 @@ def test_examples_in_the_documentation_hold(module: object) -> None:
         (seen(ready=False), seen(), 900, Decision.ROLL_BACK, "not ready"),
         (seen(restarts=2), seen(), 900, Decision.ROLL_BACK, "restarted 2 times"),
         (seen(None), seen(), 900, Decision.HOLD, "no measurement"),
-        (seen(NAN), seen(), 900, Decision.HOLD, "no measurement"),
-        (seen(1_000, NAN), seen(), 3_600, Decision.ROLL_BACK, "no measurement"),
-        (seen(10, 11), seen(), 900, Decision.HOLD, "no measurement"),
-        (seen(), seen(), NAN, Decision.ROLL_BACK, "no measurement"),
+        (seen(None, unmeasured_looks=3), seen(), 900, Decision.ROLL_BACK, "look 3 of 3"),
+        (seen(), seen(None), 900, Decision.HOLD, "no measurement of the stable slot, look 1 of 3"),
+        (seen(), seen(NAN), 900, Decision.ROLL_BACK, "no measurement of the stable slot: nan requests"),
+        (seen(NAN), seen(), 900, Decision.ROLL_BACK, "nan requests"),
+        (seen(-1), seen(), 900, Decision.ROLL_BACK, "-1 requests"),
+        (seen(latency=[(5.0, NAN)]), seen(), 900, Decision.ROLL_BACK, "a count of latency is no count"),
+        (seen(1_000, NAN), seen(), 3_600, Decision.ROLL_BACK, "nan errors"),
+        (seen(10, 11), seen(), 900, Decision.ROLL_BACK, "11 errors in 10 requests"),
+        (seen(), seen(), NAN, Decision.ROLL_BACK, "at the deadline"),
     ],
 )
 def test_decision_table(
@@ -85,33 +93,127 @@ def test_first_release_needs_to_be_alive_and_nothing_else() -> None:
 
 
 numbers = st.one_of(st.none(), st.just(NAN), st.just(math.inf), st.integers(-2, 5_000).map(float))
-histograms = st.lists(st.sampled_from([0.0, 1.0, 40.0, 900.0, NAN]), max_size=4).map(
+histograms = st.lists(st.sampled_from([0.0, 1.0, 40.0, 900.0, -1.0, NAN]), max_size=4).map(
     lambda counts: list(zip((1.0, 5.0, 50.0, math.inf), counts, strict=False))
 )
 observations = st.builds(
-    Observed, requests=numbers, errors=numbers, latency=histograms, ready=st.booleans(), restarts=st.integers(0, 1)
-)
+    Observed, requests=numbers, errors=numbers, latency=histograms, scores=histograms, ready=st.booleans(),
+    restarts=st.integers(0, 1), unmeasured_looks=st.integers(1, 4),
+)  # fmt: skip
+SCORED = replace(POLICY, maximum_score_distance=0.2)
 
 
-@given(st.integers(1, 100), observations, st.none() | observations, st.floats(0, 5_000) | st.just(NAN))
-def test_only_enough_good_evidence_advances(
+def impossible(one: Observed) -> bool:
+    told = [one.requests, one.errors, *(count for _, count in one.latency), *(count for _, count in one.scores)]
+    return any(number is None or not math.isfinite(number) or number < 0 for number in told)
+
+
+@given(st.integers(0, 100), observations, st.none() | observations, st.floats(0, 5_000) | st.just(NAN))
+def test_only_enough_good_evidence_goes_on(
     percent: int, candidate: Observed, stable: Observed | None, waited: float
 ) -> None:
-    got = decide(percent, candidate, stable, waited, POLICY)
+    got = decide(percent, candidate, stable, waited, SCORED)
     if got.decision is Decision.PROMOTE:
         assert candidate.ready
         assert not candidate.restarts
-        assert candidate.requests is not None
-        assert candidate.errors is not None
-        assert math.isfinite(candidate.requests)
-        assert candidate.requests >= POLICY.minimum_requests
-        assert candidate.errors / candidate.requests <= POLICY.maximum_error_rate
+        assert not impossible(candidate)
+        assert stable is None or not impossible(stable)
+        assert stable is not None or percent == 100
+        assert (candidate.requests or 0) >= POLICY.minimum_requests
+        assert (candidate.errors or 0) <= POLICY.maximum_error_rate * (candidate.requests or 0)
         assert waited >= POLICY.bake_seconds
-        assert not any(math.isnan(count) for _, count in candidate.latency)
         assert all(check.passed for check in got.checks)
-    elif got.decision is Decision.HOLD:
+        assert got.rule == ""
+    else:
+        assert got.rule in [check.name for check in got.checks if not check.passed]
+    if got.decision is Decision.HOLD:
         assert waited < POLICY.deadline_seconds
         assert got.wait_seconds >= 1
+
+
+@st.composite
+def walks(draw: st.DrawFn) -> tuple[int, Observed, Observed]:
+    """A step's percent and what two slots did in it, without anything impossible."""
+    slots = []
+    for _ in range(2):
+        counts = draw(st.tuples(*[st.integers(0, 3_000)] * 4))
+        latency = list(zip((5.0, 20.0, 100.0, math.inf), map(float, counts), strict=True))
+        requests = sum(counts)
+        slots.append(seen(requests, draw(st.integers(0, min(requests, 60))), latency=latency, scores=latency))
+    return draw(st.integers(1, 99)), slots[0], slots[1]
+
+
+@given(walks(), st.integers(1, 500), st.integers(0, 4_000), st.sampled_from([1, 10_000]))
+def test_more_errors_never_make_a_rollback_a_promotion(
+    walk: tuple[int, Observed, Observed], more: int, waited: int, entities: int
+) -> None:
+    percent, candidate, stable = walk
+    policy = replace(SCORED, entities=entities)
+    worse = replace(candidate, errors=min(candidate.requests or 0, (candidate.errors or 0) + more))
+    order = [Decision.ROLL_BACK, Decision.HOLD, Decision.PROMOTE]
+    before, after = (decide(percent, one, stable, waited, policy).decision for one in (candidate, worse))
+    assert order.index(after) <= order.index(before)
+
+
+states = st.lists(st.tuples(st.sampled_from(State), st.booleans()), max_size=6)
+
+
+@given(states, st.sampled_from([GATE, SHADOW, CANARY, AB_TEST, DRIFT, PERFORMANCE]), st.floats(0, 20), st.randoms())
+def test_the_order_of_the_checks_decides_nothing_and_inconclusive_never_promotes(
+    drawn: list[tuple[State, bool]], stage: Stage, waited: float, chance: random.Random
+) -> None:
+    checks = [
+        Check(name=f"c-{number}", state=state, detail="", optional=optional)
+        for number, (state, optional) in enumerate(drawn)
+    ]
+    shuffled = chance.sample(checks, len(checks))
+    got = conclude(checks, stage, waited=waited, deadline=10)
+    assert conclude(shuffled, stage, waited=waited, deadline=10).decision is got.decision
+    needed = [check for check in checks if not check.optional or check.state is not State.UNDECIDED]
+    if any(check.state is State.FAILED for check in checks):
+        assert got.decision is stage.failed
+    elif needed and all(check.passed for check in needed):
+        assert got.decision is stage.passed
+    else:
+        assert got.decision is (stage.undecided if waited < 10 else stage.late)
+        assert got.decision is not Decision.PROMOTE
+    assert json.loads(json.dumps(got.document())) == got.document()
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "decision"),
+    [
+        (500, 9_500, Decision.PROMOTE),
+        (620, 9_380, Decision.PROMOTE),  # 6.2 %: so far is possible when whole entities move
+        (700, 9_300, Decision.ROLL_BACK),
+        (330, 9_670, Decision.ROLL_BACK),
+        (5_000, 5_000, Decision.ROLL_BACK),
+    ],
+)
+def test_a_share_that_is_not_the_weight_stops_the_analysis(mine: int, theirs: int, decision: Decision) -> None:
+    policy = replace(POLICY, minimum_requests=300, entities=10_000)
+    slots = [seen(count, latency=[(5.0, count)]) for count in (mine, theirs)]
+    got = decide(5, *slots, 900, policy)
+    assert (got.decision, got.rule) == (decision, "share" if decision is Decision.ROLL_BACK else "")
+    assert decide(5, *slots, 900, replace(policy, entities=1)).decision is Decision.PROMOTE, "the guard removed"
+
+
+def test_shifted_scores_are_rolled_back_and_missing_ones_hold() -> None:
+    even, high = [(0.5, 4_000.0), (1.0, 4_000.0)], [(0.5, 500.0), (1.0, 7_500.0)]
+    for scores, decision in ((even, Decision.PROMOTE), (high, Decision.ROLL_BACK), ((), Decision.HOLD)):
+        got = decide(50, seen(8_000, latency=[(5.0, 8_000)], scores=scores),
+                     seen(8_000, latency=[(5.0, 8_000)], scores=even), 900, SCORED)  # fmt: skip
+        assert got.decision is decision, got.reason
+    other = decide(50, seen(scores=[(0.4, 1_000.0)]), seen(scores=even), 900, SCORED)
+    assert (other.decision, other.rule) == (Decision.ROLL_BACK, "scores")
+
+
+def test_errors_within_the_limit_are_rolled_back_when_the_stable_slot_has_far_fewer() -> None:
+    got = decide(50, seen(50_000, 400, latency=[(5.0, 50_000)]), seen(50_000, 50, latency=[(5.0, 50_000)]), 900, POLICY)
+    assert (got.decision, got.rule) == (Decision.ROLL_BACK, "errors beside stable")
+    (check,) = (one for one in got.checks if one.name == got.rule)
+    assert (check.low or 0) > POLICY.error_effect
+    assert check.samples == {"candidate": 50_000, "stable": 50_000}
 
 
 @given(st.integers(0, 100), st.sampled_from([None, "blue"]))

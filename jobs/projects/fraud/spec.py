@@ -233,6 +233,7 @@ FRAUD = Project(
         final_bake_seconds=8,
         deadline_seconds=120,
         minimum_requests=200,
+        entities=1_000,
     ),
     drift=Drift(window_days=3, minimum_rows=500, cool_down_days=7),
 )
