@@ -33,7 +33,8 @@ def examine(
     """
     folder = lake.release(project, rollout.release)
     checks: list[Check] = []
-    router.drain(project, rollout.slot, DRAIN_SECONDS)
+    if not rollout.first:  # before the first release, a slot has all the traffic and answers none of it
+        router.drain(project, rollout.slot, DRAIN_SECONDS)
     try:
         verify_bundle(folder, rollout.digest)
         checks.append(_check("verified", True, "every byte is as its digest says"))
