@@ -57,11 +57,11 @@ def _rollout(facts: Facts) -> tuple[Any, str]:
 def _traffic(facts: Facts) -> tuple[Any, str]:
     requests = sum(day["requests"] for day in facts["clients"].values())
     failed = sum(day["failed"] for day in facts["clients"].values())
-    return requests, f"{failed} failed requests; drift: {facts['drift'].get('verdict')}; {_replay(facts)}"
+    return requests, f"{failed} failed requests; drift: {facts['drift'].get('finding')}; {_replay(facts)}"
 
 
 def _drift(facts: Facts) -> tuple[Any, str]:
-    return facts["clients"]["requests"], f"drift: {facts['drift'].get('verdict')}; {_replay(facts)}"
+    return facts["clients"]["requests"], f"drift: {facts['drift'].get('finding')}; {_replay(facts)}"
 
 
 def _replay(facts: Facts) -> str:
@@ -113,7 +113,8 @@ def addresses(console: Console, context: Context) -> None:
             f"{settings.mlflow_url}/#/models/{project.name}  user {settings.mlflow_username}, password TIDEMILL_MLFLOW_PASSWORD in {secrets}",
         ),
         ("Predictions", f"{settings.serving_url}{context.predict}"),
-        ("Evidently", (report.folder / "report.html").as_uri() if report else "no report"),
+        ("Drift", (report.folder / "report.html").as_uri() if report else "no report"),
+        ("Evidently", (report.folder / "evidently.html").as_uri() if report else "no report"),
         ("Monitoring", (lake.monitoring(project.name, "drift", SHIFTED.last).parents[1] / "index.html").as_uri()),
         ("GX data docs", (lake.data_docs() / "index.html").as_uri()),
         ("dbt docs", (lake.dbt_docs(project.name) / "index.html").as_uri()),

@@ -164,8 +164,8 @@ def drift(context: Context) -> dict[str, Any]:
     context.succeed("data", f"demo__{SHIFTED.last}", {"batch": str(SHIFTED.last)})
     run = context.succeed("monitoring", f"demo__until_{sent.last}", {"batch": str(sent)})
     found = _monitoring(context, SHIFTED.last)
-    if found["drift"].get("verdict") != "drift":
-        raise DemoFailed(f"the shift was not seen: {found['drift'].get('verdict')}")
+    if found["drift"].get("finding") != "drift":
+        raise DemoFailed(f"the shift was not seen: {found['drift'].get('reason')}")
     found["replay"] = facts.replay(context.lake, context.project, Batches(SHIFTED.last, SHIFTED.last))
     return {"simulated": delivered, "clients": clients, "tasks": run.tasks} | found
 

@@ -60,9 +60,9 @@ def test_the_facts_are_what_the_demo_is_there_to_show(first: tuple[dict[str, Any
     assert facts["data_range"]["duplicates"] > 0
     assert facts["training_first"]["verdict"]["verdict"] == "PROMOTE"
     assert facts["rollout_first"]["champion"]["epoch"] == 1
-    assert facts["traffic"]["drift"]["verdict"] == "no drift"
+    assert facts["traffic"]["drift"]["finding"] == "no drift"
     assert facts["traffic"]["labels"]["matured"] > 0
-    assert facts["drift"]["drift"]["verdict"] == "drift"
+    assert (facts["drift"]["drift"]["verdict"], facts["drift"]["drift"]["finding"]) == ("RETRAIN", "drift")
     assert facts["training_retrain"]["verdict"]["verdict"] == "PROMOTE"
     canary = facts["rollout_canary"]
     assert canary["champion"]["epoch"] == 2

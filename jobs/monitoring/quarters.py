@@ -115,7 +115,8 @@ def quarters(
     thinner = np.sqrt(fewer / 4)[:, None]  # of the square root of a share: what fewer rows than the reference's add
     for _ in range(count):
         noise = random.normal(size=total + span - 1) / np.sqrt(len(history.day))
-        moving = np.ascontiguousarray(np.lib.stride_tricks.sliding_window_view(noise, span)) @ series
+        windows = np.lib.stride_tricks.sliding_window_view(noise, span)
+        moving = np.einsum("td,dk->tk", windows, series)  # `@` starts threads that wait for one another longer than this
         unsure = np.sqrt(freedom / random.chisquare(freedom))  # what these few days say of how much days differ
         rare = np.sqrt((TAILS - 2) / random.chisquare(TAILS, (total, shape[0])))
         made = means[calendar] + (rare * unsure)[:, :, None] * moving.reshape(total, *shape)
