@@ -26,7 +26,7 @@ from jobs.rollout.slots import Slots
 from jobs.services import places
 from jobs.services.ports import port
 from jobs.settings import ROOT, Settings
-from jobs.spec import LiveView
+from jobs.spec import LiveView, Project
 from tests.ports import free_port_base
 from tests.serving.history import AS_OF, FRAUD, Event, history, us
 from tests.serving.release import train
@@ -169,7 +169,7 @@ def until(condition: Any, seconds: float = 30) -> None:
         time.sleep(0.1)
 
 
-def make_stack(home: Path, store_url: str | None = None) -> Stack:
+def make_stack(home: Path, store_url: str | None = None, project: Project = FRAUD) -> Stack:
     """A home whose online store holds the history; nothing runs yet."""
     settings = Settings(
         _env_file=None,  # type: ignore[call-arg]
@@ -179,11 +179,12 @@ def make_stack(home: Path, store_url: str | None = None) -> Stack:
         port_base=free_port_base(),
         api_key=KEY,
     )
-    store = OnlineStore.open(settings.online_store_url, FRAUD)
-    for view in FRAUD.views:
-        values = [(f"c{key}", [key % 9 + index for index in range(len(view.features))]) for key in range(100)]
+    store = OnlineStore.open(settings.online_store_url, project)
+    for view in project.views:
+        kind, features = view.entity[0][0], range(len(view.features))
+        values = [(f"{kind}{key}", [key % 9 + index for index in features]) for key in range(100)]
         store.write(view, [((key,), us(AS_OF), row) for key, row in values])
-    for live in FRAUD.live_views:
+    for live in project.live_views:
         store.merge(live, _events(live).items())
     store.close()
     return Stack(settings)

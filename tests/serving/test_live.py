@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,17 @@ import httpx
 import pytest
 
 from jobs.release.bundle import Bundle
+from jobs.spec import Window
 from tests.serving.conftest import FRAUD, Stack, payment, until
 from tests.serving.history import event, history, us, values, vectors
 
 pytestmark = pytest.mark.services
 CUSTOMER, TERMINAL = FRAUD.live_views
+OUTER = {
+    "customer": [(timedelta(0), timedelta(days=30)), (timedelta(days=7), timedelta(days=23))],
+    "terminal": [(timedelta(days=7), timedelta(days=30))],
+}
+"""The delays of each view's windows, and the longest window of each."""
 COUNT = FRAUD.models[-1].inputs.index("customer_count_1d")
 
 
@@ -185,8 +192,12 @@ def test_the_log_says_what_the_features_were_read_from(slot: Stack) -> None:
         assert provenance.keys() == {view.name for view in FRAUD.every_view}
         assert all(provenance[view.name]["schema"] == view.schema for view in FRAUD.every_view)
         assert provenance["customer_profile"]["available_at"] == us("2026-02-01T00:00:00Z")
-        for view, longest in ((CUSTOMER, "count_30d"), (TERMINAL, "count_30d")):
-            assert provenance[view.name]["events"] == values(view, asked, events)[longest]
+        for view in (CUSTOMER, TERMINAL):
+            longest = [
+                Window(name="all", function="count", length=length, delay=delay) for delay, length in OUTER[view.name]
+            ]
+            counted = [values(replace(view, windows=(window,)), asked, events)["all"] for window in longest]
+            assert provenance[view.name]["events"] == sum(counted)
     empty = slot.logged("stranger")["stranger"]["provenance"]
     assert empty["customer_profile"]["available_at"] is None
     assert (empty["terminal"]["events"], empty["terminal"]["checksum"]) == (0, 0)

@@ -155,7 +155,8 @@ def test_without_a_key_only_health_answers(client: httpx.Client, header: dict[st
         assert stranger.post("/fraud/predict", json=payment()).status_code == 401
         assert stranger.get("/metrics").status_code == 401
         assert stranger.get("/livez").status_code == stranger.get("/readyz").status_code == 200
-        for path in ("/", "/docs.json", "/schema.json", "/healthz", "/static_content/index.html", "/fraud/other"):
+        assert stranger.get("/docs").status_code == stranger.get("/docs.json").status_code == 401
+        for path in ("/", "/schema.json", "/openapi.json", "/healthz", "/static_content/index.html", "/fraud/other"):
             assert stranger.get(path).status_code == 404, path
 
 

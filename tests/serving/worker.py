@@ -42,12 +42,21 @@ def main() -> None:
     settings, project = Settings.load(), variant(**serving)
     log_to_standard_error()
     runtime = Runtime(project, settings)
-    runtime.start()
+    application = Application(runtime, settings)
+
+    async def served(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            return await application(scope, receive, send)
+        for event, work in (("startup", runtime.start), ("shutdown", runtime.stop)):
+            await receive()
+            work()
+            await send({"type": f"lifespan.{event}.complete"})
+        return None
+
     uvicorn.run(
-        Application(runtime, settings), host="127.0.0.1", port=port(settings, f"serve-{project.name}-{slot}"),
-        loop="uvloop", http="httptools", access_log=False, timeout_graceful_shutdown=8, lifespan="off",
+        served, host="127.0.0.1", port=port(settings, f"serve-{project.name}-{slot}"),
+        loop="uvloop", http="httptools", access_log=False, log_config=None, timeout_graceful_shutdown=8,
     )  # fmt: skip
-    runtime.stop()
 
 
 if __name__ == "__main__":
