@@ -44,7 +44,7 @@ faults: $(call ready,$(ALL))  ## Inject every fault of the registry
 test-services: $(call ready,$(ALL))
 	.venv/test/bin/python -m pytest -q -m services
 
-bench: $(call ready,jobs test bench)  ## Measure side by side with the peers: var/bench/results.json, docs/performance.md
+bench: $(call ready,jobs serve test bench bench_serving)  ## Measure side by side with the peers: var/bench/results.json, docs/performance.md
 	.venv/test/bin/python -m tests.bench
 
 up: .running  ## Start every service, without the demo's data
@@ -73,7 +73,7 @@ format: $(call ready,dev)  ## Rewrite the code in the one style
 environments: $(call ready,$(ALL))  ## Make or refresh every environment from its pins
 
 lock: .venv/tools/.ready  ## Resolve the pins of every environment anew
-	@for group in orchestrate jobs serve dev bench; do echo "requirements/$$group.txt"; $(COMPILE) --group $$group -o requirements/$$group.txt; done
+	@for group in orchestrate jobs serve dev bench bench_serving; do echo "requirements/$$group.txt"; $(COMPILE) --group $$group -o requirements/$$group.txt; done
 	@echo requirements/test.txt; $(COMPILE) --group jobs --group test -c requirements/jobs.txt -o requirements/test.txt
 	@echo requirements/uv.txt; $(COMPILE) --group tools -o requirements/uv.txt
 
@@ -100,5 +100,5 @@ COMPILE = $(UV) pip compile -q --python-version 3.11 --python-platform x86_64-ma
 	@[ -x .venv/$*/bin/python ] || $(UV) venv -q -p $(PYTHON) .venv/$*
 	@$(UV) pip sync -q --require-hashes -p .venv/$*/bin/python requirements/$*.txt
 	@case $* in jobs|test) $(UV) pip install -q --no-deps -p .venv/$*/bin/python -e . ;; esac
-	@case $* in jobs|serve|test) .venv/$*/bin/python requirements/openmp.py ;; esac
+	@case $* in jobs|serve|test|bench_serving) .venv/$*/bin/python requirements/openmp.py ;; esac
 	@touch $@
