@@ -65,6 +65,12 @@ def abort(
     run_stage("rollout", project, as_json, action="abort", reason=reason)
 
 
+@rollout.command(epilog="Example: tidemill rollout reconcile --project fraud")
+def reconcile(project: ProjectOption, as_json: JsonOption = False) -> None:
+    """Put MLflow's aliases back to what the ledger says, and keep a record of what was changed by hand."""
+    run_stage("rollout", project, as_json, action="reconcile")
+
+
 @rollout.command(epilog="Example: tidemill rollout status --project fraud --json")
 def status(project: ProjectOption, as_json: JsonOption = False) -> None:
     """Where the present or last rollout is, and every verdict on the way."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from jobs.release.ledger import Ledger
 from jobs.settings import Settings
 
 _Answer = TypeVar("_Answer")
@@ -103,6 +104,22 @@ class Registry:
             self._log_model(client, experiment, run, logged.name, logged.files, logged.inputs, logged.tags)
         client.set_terminated(run)
         return str(run)
+
+    def aliases(self, client: Any) -> dict[str, str]:
+        """The version that each alias of the registered model names; empty while no release is registered."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = client.get_registered_model(self.project).aliases
+        except MlflowException:
+            return {}
+        return {str(alias): str(version) for alias, version in found.items()}
+
+    def release_of(self, client: Any, version: str | None) -> str | None:
+        """The release that a version holds, None for no version or one that is not ours."""
+        if version is None:
+            return None
+        return client.get_model_version(self.project, version).tags.get("tidemill.release")  # type: ignore[no-any-return]
 
     def register(
         self,
@@ -210,20 +227,42 @@ def attempt(registry: Registry, act: Callable[[Any], _Answer]) -> _Answer | None
         return None
 
 
-def set_aliases(settings: Settings, project: str, champion: str | None, challenger: str | None) -> bool:
-    """Brings MLflow's aliases `champion` and `challenger` to the ledger's releases; False when it did not answer.
+def set_aliases(
+    settings: Settings, project: str, champion: str | None, challenger: str | None
+) -> dict[str, dict[str, str | None]] | None:
+    """Brings MLflow's aliases `champion` and `challenger` to the ledger's releases; None when it did not answer.
 
-    An alias whose release is None, or is not registered, is removed.
+    An alias whose release is None, or is not registered, is removed. Returns each alias that was another one, with the
+    release it `found` and the one it is `now`.
     """
     registry = Registry(settings, project)
 
-    def act(client: Any) -> bool:
+    def act(client: Any) -> dict[str, dict[str, str | None]]:
+        changed: dict[str, dict[str, str | None]] = {}
         for alias, release in (("champion", champion), ("challenger", challenger)):
-            version = registry.version_of(client, release) if release else None
-            if version is not None:
-                client.set_registered_model_alias(project, alias, version)
-            elif alias in client.get_registered_model(project).aliases:
+            wanted = registry.version_of(client, release) if release else None
+            found = registry.aliases(client).get(alias)
+            if found == wanted:
+                continue
+            if wanted is not None:
+                client.set_registered_model_alias(project, alias, wanted)
+            else:
                 client.delete_registered_model_alias(project, alias)
-        return True
+            changed[alias] = {"found": registry.release_of(client, found), "now": release if wanted else None}
+        return changed
 
-    return bool(attempt(registry, act))
+    return attempt(registry, act)
+
+
+def reconcile(settings: Settings, ledger: Ledger, project: str) -> dict[str, dict[str, str | None]] | None:
+    """Brings the aliases back to what the ledger says, and keeps an audit record of each that was another.
+
+    Returns as `set_aliases` does. Nothing is served by an alias: slots are told by the ledger's rollout alone.
+    """
+    champion, challenger = ledger.champion(project), ledger.challenger(project)
+    changed = set_aliases(
+        settings, project, champion.release if champion else None, challenger.release if challenger else None
+    )
+    if changed:
+        ledger.audit(project, "aliases restored", {"aliases": changed})
+    return changed

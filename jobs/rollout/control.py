@@ -152,11 +152,16 @@ class Controller:
         return decide_promotion(found, waited, self.project.canary, self.project.replay)
 
     def abort(self, reason: str) -> tuple[Rollout, bool]:
-        """The rollout aborted and all traffic with the champion, and whether this call did it."""
+        """The rollout aborted and all traffic with the champion, and whether this call did it.
+
+        A release that has been made champion already, by a call that was killed right then, stays it.
+        """
         with self._alone():
             version, rollout = self._resumed()
             if not rollout.under_way:
                 return rollout, False
+            if self._is_crowned(rollout):
+                return self._promoted(version, rollout), False
             rollout = machine.ended(rollout, "aborted", reason)
             return self._finished(self._save(version, rollout), rollout), True
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from jobs.errors import NothingToDo, UsageError
 from jobs.release.ledger import Ledger
-from jobs.release.registry import set_aliases
+from jobs.release.registry import reconcile, set_aliases
 from jobs.result import Result
 from jobs.rollout.control import Controller
 from jobs.rollout.machine import Rollout, traffic
@@ -28,7 +28,7 @@ def run(
     percent: int = 0,
     reason: str = "by hand",
 ) -> Result:
-    """What start, shadow, step, bake, promote, abort or status came to: exit 0 done, 1 rolled back, 99 hold or nothing to do."""
+    """What start, shadow, step, bake, promote, abort, reconcile or status came to: exit 0 done, 1 rolled back, 99 hold or nothing to do."""
     if rehearse not in (None, "slow", "errors"):
         raise UsageError(f"rehearse {rehearse[:80]!r} is not slow or errors")
     with Ledger(settings.need("database_url")) as ledger:
@@ -36,6 +36,7 @@ def run(
         try:
             match action:
                 case "start":
+                    reconcile(settings, ledger, project.name)
                     result = _started(controller.start(release, rehearse))
                 case "step":
                     result = _stepped(*controller.step(str(percent)))
@@ -45,6 +46,8 @@ def run(
                     result = _promoted(*controller.promote())
                 case "abort":
                     result = _aborted(*controller.abort(reason))
+                case "reconcile":
+                    result = _reconciled(settings, project, ledger)
                 case "status":
                     result = _status(controller)
                 case _:
@@ -190,3 +193,12 @@ def _project_aliases(settings: Settings, project: Project, ledger: Ledger, resul
     set_aliases(
         settings, project.name, champion.release if champion else None, challenger.release if challenger else None
     )
+
+
+def _reconciled(settings: Settings, project: Project, ledger: Ledger) -> Result:
+    changed = reconcile(settings, ledger, project.name)
+    if changed is None:
+        line = "rollout: MLflow does not answer; the ledger and what is served do not depend on it"
+        return Result(line=line, facts={"aliases": None, "reason": line}, exit_code=99)
+    said = ", ".join(f"{alias} {one['found']} is {one['now']} again" for alias, one in changed.items())
+    return Result(line=f"rollout: {said or 'the aliases in MLflow are as the ledger says'}", facts={"aliases": changed})

@@ -78,4 +78,4 @@ def test_nothing_registered_can_be_loaded_as_python_and_a_swapped_loader_is_neve
 
 
 def test_aliases_are_left_alone_when_mlflow_is_away(finished):
-    assert set_aliases(finished.settings, finished.project.name, "r-1", None) is False
+    assert set_aliases(finished.settings, finished.project.name, "r-1", None) is None
