@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from jobs.policies import HALF
 from jobs.reasons import faults_of_reasons
 from jobs.slices import faults_of_slices
 
@@ -49,6 +50,36 @@ def contradictions(project: Project, *, reserved: str) -> Iterable[str]:
         yield f"replay minimum_identical {project.replay.minimum_identical} is no share of vectors: above 0 and at most 1"
     yield from _of_gate(project)
     yield from _of_serving(project)
+    yield from _of_experiment(project)
+    if project.approval and not 0 < project.approval.timeout_hours <= 24 * 90:
+        yield f"approval timeout_hours {project.approval.timeout_hours} is not above 0 and at most 90 days"
+
+
+def _of_experiment(project: Project) -> Iterable[str]:
+    experiment, walk = project.experiment, project.canary.walk
+    if experiment is None:
+        if project.canary.policy == "ab":
+            yield "canary policy 'ab' waits for an experiment, and it declares none"
+        return
+    if HALF not in walk or walk[walk.index(HALF) + 1 :] != (100,):
+        yield f"an experiment needs canary steps in which {HALF} is followed by 100, not {walk}"
+    if not experiment.minimum_effect > 0:
+        yield f"experiment minimum_effect {experiment.minimum_effect} must be above 0: no experiment finds less"
+    if not (0 < experiment.alpha < 1 and 0 < experiment.power < 1):
+        yield f"experiment alpha {experiment.alpha} and power {experiment.power} must be chances between 0 and 1"
+    if min(experiment.maximum_days, experiment.minimum_entities) < 1 or not 0 <= experiment.maximum_crossed < 1:
+        yield "experiment maximum_days and minimum_entities must be at least 1, maximum_crossed a share below 1"
+    if experiment.maximum_days <= project.label.delay_days:
+        yield (
+            f"experiment maximum_days {experiment.maximum_days} is over before its first label is known, "
+            f"{project.label.delay_days} days after the event"
+        )
+    for metric in experiment.guardrails:
+        if not metric.margin > 0:
+            yield f"experiment guardrail {metric.name!r} needs a margin above 0: no sample shows that nothing is worse"
+    names = [metric.name for metric in (experiment.primary, *experiment.guardrails, *experiment.secondary)]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"experiment metric {name!r} is declared twice"
 
 
 def _of_live_view(view: LiveView, project: Project) -> Iterable[str]:
@@ -140,12 +171,16 @@ def _of_canary(canary: Canary) -> Iterable[str]:
     for name in ("bake_seconds", "shadow_seconds", "final_bake_seconds"):
         if not 0 <= getattr(canary, name) <= canary.deadline_seconds:
             yield f"canary deadline_seconds is shorter than {name}, or that is negative: no step could ever advance"
-    if min(canary.parity_rows, canary.shadow_requests, canary.minimum_requests, canary.experiment_days) < 1:
-        yield "canary parity_rows, shadow_requests, minimum_requests and experiment_days must be at least 1"
+    if min(canary.parity_rows, canary.shadow_requests, canary.minimum_requests, canary.minimum_matured) < 1:
+        yield "canary parity_rows, shadow_requests, minimum_requests and minimum_matured must be at least 1"
+    if canary.label_metric and canary.label_metric.margin < 0:
+        yield f"canary label_metric {canary.label_metric.name!r}: margin must not be negative"
     if not 0 < canary.alpha < 1:
         yield f"canary alpha {canary.alpha} is no chance of a false alarm: between 0 and 1"
     if canary.error_effect < 0 or not 0 <= (canary.maximum_score_distance or 0) <= 1:
         yield "canary error_effect must not be negative, and maximum_score_distance not beyond 0 and 1"
+    if canary.maximum_growth_megabytes is not None and canary.maximum_growth_megabytes < 1:
+        yield "canary maximum_growth_megabytes must be at least 1"
     if min(canary.entities, canary.maximum_unmeasured_looks) < 1:
         yield "canary entities and maximum_unmeasured_looks must be at least 1"
 

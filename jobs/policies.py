@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from jobs.slices import Slice
@@ -33,6 +33,55 @@ class Gate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A mean over served events whose label is known for certain, and which way is better."""
+
+    name: Literal["log_loss", "brier", "caught", "false_alarms", "acted", "positives", "degraded"]
+    """`caught` and `false_alarms`: of the positive and of the negative events, the share that was not approved;
+    `acted`: the same of all; `positives`: the share of positive labels; `degraded`: of degraded answers."""
+    direction: Literal["lower", "higher"]
+    margin: float = 0.0
+    """As a guardrail, or of a canary: how much worse than the stable release it may be, in its own unit."""
+
+    @property
+    def lower_is_better(self) -> bool:
+        return self.direction == "lower"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """How two releases are compared on their labels, half of the entities each."""
+
+    primary: Metric
+    minimum_effect: float
+    """The smallest improvement of the primary metric that is worth a release, in its own unit."""
+    guardrails: tuple[Metric, ...] = ()
+    """Metrics that may surely not be worse than by their margin."""
+    secondary: tuple[Metric, ...] = ()
+    """Metrics that are shown and decide nothing."""
+    alpha: float = 0.05
+    """The chance, over all looks, primary metric and guardrails, that an interval is ever wrong."""
+    power: float = 0.8
+    """The chance of finding the minimum effect where it is there."""
+    maximum_days: int = 28
+    """How long it may stay undecided before the candidate is rolled back."""
+    minimum_entities: int = 200
+    """Entities with a label that each side needs before anything is decided: the intervals are asymptotic."""
+    maximum_crossed: float = 0.01
+    """The share of entities that both sides may have answered; they are left out of every metric."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Approval:
+    """That a person has to agree to a release that passed the gate, before it is registered."""
+
+    timeout_hours: float = 24.0
+    """Without an answer by then it is a no."""
+    note: str = ""
+    """What whoever decides should know or look at: the first lines of the form."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Canary:
     """How a release walks from no traffic to all of it."""
 
@@ -54,8 +103,6 @@ class Canary:
     """How long a release that passed the step at 100 percent is watched once more; 0 leaves that out."""
     deadline_seconds: int = 3_600
     """How long a step may hold for want of evidence before it is rolled back."""
-    experiment_days: int = 28
-    """How long `ab` waits at half of the traffic for its experiment's decision before it is rolled back."""
     alpha: float = 0.05
     """The chance, over all looks, steps and checks of a walk, of rolling back a release that is as good as the stable."""
     minimum_requests: int = 500
@@ -66,6 +113,8 @@ class Canary:
     """How much more of the candidate's requests may fail than of the stable slot's in the same period."""
     maximum_score_distance: float | None = None
     """How far its scores may be from the stable slot's: the largest difference of the shares below any score."""
+    maximum_growth_megabytes: int | None = None
+    """How much memory the candidate's process may take within a step, beyond what it had when the step began."""
     entities: int = 10_000
     """How many different entities ask within a step, about. Routing is sticky, so their number decides how closely
     the candidate's share of requests keeps to its weight; 1 says nothing about the share."""
@@ -73,6 +122,12 @@ class Canary:
     """The candidate's 95th percentile over the stable slot's, in the same period."""
     latency_floor_milliseconds: float = 10.0
     """Below this the candidate's 95th percentile is never too slow."""
+    label_metric: Metric | None = field(
+        default_factory=lambda: Metric(name="log_loss", direction="lower", margin=0.01)
+    )
+    """What both releases' labels are compared by, once enough have matured while it walks; None leaves it out."""
+    minimum_matured: int = 1_000
+    """Labels that either release needs before the label metric may decide; until then the other checks do alone."""
 
     @property
     def walk(self) -> tuple[int, ...]:

@@ -11,9 +11,12 @@ from typing import Literal, TypeVar
 from jobs.contradictions import contradictions
 from jobs.errors import SpecError
 from jobs.policies import HALF as HALF  # noqa: PLC0414
+from jobs.policies import Approval as Approval  # noqa: PLC0414
 from jobs.policies import Canary as Canary  # noqa: PLC0414 - projects declare everything from here
 from jobs.policies import Drift as Drift  # noqa: PLC0414
+from jobs.policies import Experiment as Experiment  # noqa: PLC0414
 from jobs.policies import Gate as Gate  # noqa: PLC0414
+from jobs.policies import Metric as Metric  # noqa: PLC0414
 from jobs.policies import Replay as Replay  # noqa: PLC0414
 from jobs.policies import Serving as Serving  # noqa: PLC0414
 from jobs.policies import Threshold as Threshold  # noqa: PLC0414
@@ -203,6 +206,10 @@ class Project:
     drift: Drift
     replay: Replay = field(default_factory=Replay)
     serving: Serving = field(default_factory=Serving)
+    experiment: Experiment | None = None
+    """How `tidemill experiment` compares a release with the champion on their labels."""
+    approval: Approval | None = None
+    """Whether a person has to agree between gate and registry; None: the gate's verdict is enough."""
 
     def __post_init__(self) -> None:
         faults = [f"- {fault}" for fault in contradictions(self, reserved=PREDICTIONS.name)]

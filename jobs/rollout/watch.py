@@ -61,7 +61,8 @@ class Watch:
         said = str(mine[0].verdict) if mine else None
         reason = str(mine[0].document.get("reason", said)) if mine else "the experiment has decided nothing yet"
         check = Check(name="experiment", state=_EXPERIMENT.get(said or "", State.UNDECIDED), detail=reason)
-        days = self._project.canary.experiment_days
+        experiment = self._project.experiment
+        days = experiment.maximum_days if experiment else 0
         return conclude(
             [*guard.checks, check], AB_TEST, waited=waited, deadline=days * _DAY,
             again=self._project.canary.bake_seconds, where="at half of the traffic", because=reason,

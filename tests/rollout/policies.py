@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from jobs.projects.fraud.spec import FRAUD
-from jobs.spec import Canary
+from jobs.spec import Canary, Experiment, Metric
 
 WALK = Canary(
     bake_seconds=2, deadline_seconds=90, minimum_requests=60, parity_rows=50, shadow_seconds=0, final_bake_seconds=0,
@@ -18,4 +18,5 @@ POLICIES = {
     "blue_green": replace(WALK, policy="blue_green"),
     "ab": replace(WALK, policy="ab", steps=(50, 100)),
 }
-PROJECTS = {name: replace(FRAUD, canary=policy) for name, policy in POLICIES.items()}
+EXPERIMENT = Experiment(primary=Metric(name="log_loss", direction="lower"), minimum_effect=0.002)
+PROJECTS = {name: replace(FRAUD, canary=policy, experiment=EXPERIMENT) for name, policy in POLICIES.items()}
