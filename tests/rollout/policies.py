@@ -19,4 +19,7 @@ POLICIES = {
     "ab": replace(WALK, policy="ab", steps=(50, 100)),
 }
 EXPERIMENT = Experiment(primary=Metric(name="log_loss", direction="lower"), minimum_effect=0.002)
-PROJECTS = {name: replace(FRAUD, canary=policy, experiment=EXPERIMENT) for name, policy in POLICIES.items()}
+PROJECTS = {
+    name: replace(FRAUD, canary=policy, experiment=EXPERIMENT if name == "ab" else None)
+    for name, policy in POLICIES.items()
+}
