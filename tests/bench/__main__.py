@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from tests.bench import increments, made_up, pages, replaying
+from tests.bench import increments, made_up, pages, replaying, serving
 from tests.bench.measure import ROOT, Figures, in_a_process, interleaved
 from tests.bench.peer_tidemill import published
 from tests.ports import free_port_base
@@ -59,6 +59,7 @@ BENCHMARKS: dict[str, Callable[[Path], Results]] = {
     "online_store": online_store,
     "one_more_day": increments.one_more_day,
     "replay": replaying.replay,
+    "serving": serving.serving,
 }
 
 

@@ -19,9 +19,11 @@ TITLES = {
     "read_100_redis": "Reading 100 entities, Redis",
     "one_more_day": "One more day of data",
     "replay": "Replay of 1,000,000 served vectors",
+    "serving": "Serving: single predictions of one LightGBM model, 32 connections, one worker",
 }
 _NAMES = {"cpu_seconds": "CPU seconds", "wall_seconds": "seconds", "peak_mb": "peak MB",
-          "cpu_microseconds": "CPU µs a read", "median_microseconds": "median µs a read"}  # fmt: skip
+          "cpu_microseconds": "CPU µs a call", "median_microseconds": "median µs a call",
+          "p50_milliseconds": "p50 ms", "p99_milliseconds": "p99 ms"}  # fmt: skip
 _LEFT_OUT = ("rows", "values", "calls", "vectors")
 
 
