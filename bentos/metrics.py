@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 REGISTRY = CollectorRegistry()
@@ -12,6 +16,13 @@ SECONDS = Histogram(
     buckets=(0.0005, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
     registry=REGISTRY,
 )
+SCORES = Counter(
+    "tidemill_scores",
+    "Scores answered, each in the bucket of its upper bound; those of mirrored requests apart.",
+    ["route", "up_to"],
+    registry=REGISTRY,
+)
+RESIDENT = Gauge("tidemill_resident_bytes", "Memory of this process that is in use.", registry=REGISTRY)
 ROWS = Counter("tidemill_predictions", "Rows answered, by decision.", ["decision"], registry=REGISTRY)
 DEGRADED = Counter(
     "tidemill_degraded", "Rows answered from less than all there should be, by cause.", ["cause"], registry=REGISTRY
@@ -41,6 +52,28 @@ HITS = Counter("tidemill_cache_hits", "Rows answered from the cache.", registry=
 MISSES = Counter("tidemill_cache_misses", "Rows that the cache could have answered and had not.", registry=REGISTRY)
 REFUSED = Counter("tidemill_releases_refused", "Assigned releases that were not loaded.", registry=REGISTRY)
 RELEASE = Gauge("tidemill_release", "The release being served.", ["release", "digest"], registry=REGISTRY)
+
+_BUCKETS = 20
+"""Equal parts of the scores from 0 to 1."""
+_SCORES = {
+    route: [SCORES.labels(route, f"{(bucket + 1) / _BUCKETS:g}") for bucket in range(_BUCKETS)]
+    for route in ("predict", "shadow")
+}
+
+
+def count_scores(route: str, scores: Iterable[float]) -> None:
+    """Counts each score, a number from 0 to 1, in its bucket."""
+    buckets = _SCORES[route]
+    for score in scores:
+        buckets[min(int(score * _BUCKETS), _BUCKETS - 1)].inc()
+
+
+def _resident() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return float(pages * os.sysconf("SC_PAGE_SIZE"))
+
+
+RESIDENT.set_function(_resident)
 
 
 def text() -> bytes:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from typing import Any
 
 from bentos.asking import Answer, Asking
 from bentos.decoding import Refused
 
 _DELAY = 0.15
+_CRASH_AFTER = 1_000
+_LEAK = 256 * 1024
 
 
 def rehearsing(kind: str, answer: Answer) -> Answer:
-    """The same answers, 150 ms late (`slow`), or with every fifth a failure (`errors`)."""
-    asked = 0
+    """The same answers: 150 ms late (`slow`), every fifth a failure (`errors`), none after a thousand (`crash`), or each
+    with 256 KiB that are never given back (`leak`)."""
+    asked, kept = 0, list[bytes]()
 
     async def slow(asking: Asking) -> bytes:
         await asyncio.sleep(_DELAY)
@@ -26,5 +31,16 @@ def rehearsing(kind: str, answer: Answer) -> Answer:
             raise Refused(500, "this release rehearses errors")
         return await answer(asking)
 
-    kinds: dict[str, Any] = {"slow": slow, "errors": errors}
+    async def crash(asking: Asking) -> bytes:
+        nonlocal asked
+        asked += 1
+        if asked > _CRASH_AFTER:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return await answer(asking)
+
+    async def leak(asking: Asking) -> bytes:
+        kept.append(os.urandom(4096) * (_LEAK // 4096))
+        return await answer(asking)
+
+    kinds: dict[str, Any] = {"slow": slow, "errors": errors, "crash": crash, "leak": leak}
     return kinds[kind]  # type: ignore[no-any-return]

@@ -185,6 +185,7 @@ class Runtime:
         kept = list(map(Kept, scored.answers, scored.vectors.tolist(), scored.provenance))
         if shadow:
             metrics.SHADOWED.inc(len(kept))
+            metrics.count_scores("shadow", (one.answer.probability for one in kept))
             served_at = datetime.now(UTC)
             for row, one in zip(rows, kept, strict=True):
                 self._shadow_log.append(Served(row, one.vector, one.answer, served_at, one.provenance))
@@ -198,6 +199,7 @@ class Runtime:
 
     def _take(self, rows: Sequence[Any], answered: Sequence[Kept]) -> None:
         """Counts and logs answers, and remembers them to be explained."""
+        metrics.count_scores("predict", (one.answer.probability for one in answered))
         for decision, count in Counter(one.answer.decision for one in answered).items():
             metrics.ROWS.labels(decision).inc(count)
         for view, count in Counter(view for one in answered for view in one.answer.unknown).items():

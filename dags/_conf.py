@@ -85,7 +85,7 @@ class Release(Conf):
         _form(pattern="^(r-[0-9a-f]{12})?$"),
     ] = None
     rehearse: Annotated[
-        Literal["", "slow", "errors"],
+        Literal["", "slow", "errors", "crash", "leak"],
         Field(
             title="Rehearse",
             description="Make the candidate misbehave, to see it rolled back. It is never promoted.",

@@ -19,7 +19,9 @@ def start(
     release: Annotated[str | None, typer.Option(help="By default the registered challenger.")] = None,
     rehearse: Annotated[
         str | None,
-        typer.Option(help="slow or errors: make the candidate misbehave, to see it rolled back. Never promoted."),
+        typer.Option(
+            help="slow, errors, crash or leak: make the candidate misbehave, to see it rolled back. Never promoted."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

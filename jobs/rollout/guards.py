@@ -156,6 +156,18 @@ def scores(candidate: Observed, stable: Observed | None, policy: Canary, bound: 
     )  # fmt: skip
 
 
+def memory(candidate: Observed, bound: int) -> Check:
+    """How much memory its process has taken since the step began, in megabytes; what it grows by is no chance."""
+    if candidate.grown_bytes is None:
+        return Check(name="memory", bound=bound, state=State.UNDECIDED, detail="its memory was not measured")
+    grown = candidate.grown_bytes / 1_000_000
+    detail = f"memory grew by {grown:.0f} of at most {bound} MB in this step"
+    return Check(
+        name="memory", value=grown, bound=bound, state=state_of(grown <= bound), detail=detail, rule="value <= bound",
+        samples={"candidate": int(candidate.requests or 0)},
+    )  # fmt: skip
+
+
 def share(percent: int, candidate: Observed, stable: Observed | None, policy: Canary) -> Check:
     """Whether the candidate's share of the requests is the weight that the router was given.
 

@@ -30,8 +30,13 @@ def count(router: Router, slots: Slots, project: str, shadow: str | None = None)
     except ServiceError:
         return None
     routes = {slot: "shadow" if slot == shadow else "predict" for slot in seen}
-    own = {slot: slots.times(project, slot, routes[slot]) for slot in seen}
-    return {slot: asdict(replace(counters, own=own[slot])) for slot, counters in seen.items()}
+    own = {slot: slots.own(project, slot, routes[slot]) for slot in seen}
+    return {
+        slot: asdict(
+            replace(counters, own=own[slot].times, scores=own[slot].scores, resident_bytes=own[slot].resident_bytes)
+        )
+        for slot, counters in seen.items()
+    }
 
 
 def observed(before: Counts | None, after: Counts | None, slot: str) -> Observed:
@@ -40,7 +45,10 @@ def observed(before: Counts | None, after: Counts | None, slot: str) -> Observed
         return Observed(requests=None, errors=None)
     traffic = between(_counters(before[slot]), _counters(after[slot]))
     latency = finer(traffic.latency, traffic.own)
-    return Observed(requests=traffic.requests, errors=traffic.errors, latency=latency)
+    return Observed(
+        requests=traffic.requests, errors=traffic.errors, latency=latency, scores=traffic.scores,
+        grown_bytes=traffic.grown_bytes,
+    )  # fmt: skip
 
 
 def finer(latency: Histogram, own: Histogram) -> Histogram:
@@ -75,8 +83,8 @@ def recalled(document: Mapping[str, Any]) -> Observed:
 
 
 def _counters(document: Mapping[str, Any]) -> Counters:
-    own = _histogram(document.get("own", ()))
-    return Counters(**{**document, "latency": _histogram(document["latency"]), "own": own})
+    histograms = {name: _histogram(document.get(name, ())) for name in ("latency", "own", "scores")}
+    return Counters(**{**document, **histograms})
 
 
 def _histogram(pairs: Any) -> tuple[tuple[float, float], ...]:

@@ -17,6 +17,8 @@ class Observed:
     """Milliseconds of each attempt."""
     scores: Histogram = ()
     """How many scores were up to each bound: the same bounds in either slot."""
+    grown_bytes: float | None = None
+    """How much more memory its process has than when the step began."""
     ready: bool = True
     restarts: int = 0
     unmeasured_looks: int = 1

@@ -44,6 +44,10 @@ class Counters:
     """Upper bound in milliseconds and count: of the requests routed to this slot, their retries included."""
     own: Histogram = ()
     """The same by the slot's own clock, which knows parts of a millisecond; the router's knows whole ones."""
+    scores: Histogram = ()
+    """Upper bound and count of the scores it answered, by its own count."""
+    resident_bytes: float | None = None
+    """The memory of its process."""
     healthy: bool = False
     """Whether the router sends it requests: its health checks pass and it was not ejected."""
 
@@ -56,6 +60,9 @@ class Traffic:
     errors: int
     latency: Histogram
     own: Histogram = ()
+    scores: Histogram = ()
+    grown_bytes: float | None = None
+    """How much more memory its process has than before."""
 
     @property
     def error_rate(self) -> float | None:
@@ -76,6 +83,10 @@ def between(before: Counters, after: Counters) -> Traffic:
         errors=max(0, after.errors - before.errors),
         latency=_since(before.latency, after.latency),
         own=_since(before.own, after.own),
+        scores=_since(before.scores, after.scores),
+        grown_bytes=None
+        if before.resident_bytes is None or after.resident_bytes is None
+        else after.resident_bytes - before.resident_bytes,
     )
 
 

@@ -18,8 +18,11 @@ from jobs.storage import write_atomically
 
 _PAUSE = 0.1
 _SAMPLE = re.compile(r"^(\w+)\{([^}]*)\} (\S+)$", re.MULTILINE)
+_RESIDENT = re.compile(r"^tidemill_resident_bytes (\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 _UP = ("RUNNING", "STARTING", "BACKOFF")
+REHEARSALS = ("slow", "errors", "crash", "leak")
+"""What a candidate can be asked to do wrong: bentos/rehearsal.py."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,18 @@ def read_assignment(path: Path) -> Assignment | None:
         ) from None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Own:
+    """What a slot's process says of itself."""
+
+    times: tuple[tuple[float, float], ...] = ()
+    """Upper bounds in milliseconds and counts of answers, by the slot's own clock."""
+    scores: tuple[tuple[float, float], ...] = ()
+    """Upper bounds and counts of the scores it answered."""
+    resident_bytes: float | None = None
+    """Its memory; None while unknown."""
+
+
 class Slots:
     """The slots of this machine: files that say what each serves, and the supervisor that runs them."""
 
@@ -70,8 +85,9 @@ class Slots:
         self, project: str, slot: str, release: str, digest: str, epoch: int, folder: Path | str, rehearse: str | None = None
     ) -> Assignment:  # fmt: skip
         """Tells the slot what to serve from its next start; raises UsageError for an unknown slot or rehearsal."""
-        if slot not in SLOTS or rehearse not in (None, "slow", "errors"):
-            raise UsageError(f"slot {slot!r} is not blue or green, or rehearsal {rehearse!r} is not slow or errors")
+        if slot not in SLOTS or rehearse not in (None, *REHEARSALS):
+            known = ", ".join(REHEARSALS)
+            raise UsageError(f"slot {slot!r} is not blue or green, or rehearsal {rehearse!r} is none of {known}")
         told = Assignment(
             project=project, slot=slot, release=release, digest=digest, epoch=epoch,
             folder=str(Path(folder).absolute()), rehearse=rehearse,
@@ -114,8 +130,8 @@ class Slots:
             f"(it answers {state or 'nothing'}); see {self._settings.home / 'logs'}"
         )
 
-    def times(self, project: str, slot: str, route: str) -> tuple[tuple[float, float], ...]:
-        """Upper bounds in milliseconds and counts of a route's answers, by the slot's own clock; empty while unknown."""
+    def own(self, project: str, slot: str, route: str) -> Own:
+        """What the slot itself counts of a route since its process started; empty while it does not answer."""
         import httpx
 
         key = self._settings.api_key
@@ -123,16 +139,23 @@ class Slots:
         try:
             answer = httpx.get(f"{self.url(project, slot)}/metrics", headers=headers, timeout=2, trust_env=False)
         except httpx.HTTPError:
-            return ()
-        wanted = {"route": route, "status": "200"}
-        cumulative: dict[float, float] = {}
+            return Own()
+        times, scores, resident = dict[float, float](), dict[float, float](), _RESIDENT.search(answer.text)
         for name, labels, value in _SAMPLE.findall(answer.text):
             known = dict(_LABEL.findall(labels))
-            if name == "tidemill_request_seconds_bucket" and wanted.items() <= known.items():
-                cumulative[float(known["le"]) * 1000] = float(value)
-        bounds = sorted(cumulative)
-        below = [0.0, *(cumulative[bound] for bound in bounds)]
-        return tuple((bound, cumulative[bound] - before) for bound, before in zip(bounds, below, strict=False))
+            if known.get("route") != route:
+                continue
+            if name == "tidemill_request_seconds_bucket" and known["status"] == "200":
+                times[float(known["le"]) * 1000] = float(value)
+            elif name == "tidemill_scores_total":
+                scores[float(known["up_to"])] = float(value)
+        bounds = sorted(times)
+        below = [0.0, *(times[bound] for bound in bounds)]
+        return Own(
+            times=tuple((bound, times[bound] - before) for bound, before in zip(bounds, below, strict=False)),
+            scores=tuple(sorted(scores.items())),
+            resident_bytes=float(resident[1]) if resident else None,
+        )
 
     def state(self, project: str, slot: str) -> dict[str, Any]:
         """What the slot says of itself: release, digest, epoch, refused; empty while it does not answer."""

@@ -81,6 +81,8 @@ def _guarded(percent: int, candidate: Observed, stable: Observed | None, policy:
     yield guards.latency(candidate, stable, policy, concurrent=concurrent)
     if concurrent and policy.maximum_score_distance is not None:
         yield guards.scores(candidate, stable, policy, policy.maximum_score_distance)
+    if policy.maximum_growth_megabytes is not None:
+        yield guards.memory(candidate, policy.maximum_growth_megabytes)
     if 0 < percent < 100:
         yield guards.share(percent, candidate, stable, policy)
 

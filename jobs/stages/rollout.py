@@ -12,6 +12,7 @@ from jobs.release.registry import reconcile, set_aliases
 from jobs.result import Result
 from jobs.rollout.control import Controller
 from jobs.rollout.machine import Rollout, traffic
+from jobs.rollout.slots import REHEARSALS
 from jobs.rollout.verdict import Decision, Verdict
 from jobs.services import evidence
 from jobs.settings import Settings
@@ -29,8 +30,8 @@ def run(
     reason: str = "by hand",
 ) -> Result:
     """What start, shadow, step, bake, promote, abort, reconcile or status came to: exit 0 done, 1 rolled back, 99 hold or nothing to do."""
-    if rehearse not in (None, "slow", "errors"):
-        raise UsageError(f"rehearse {rehearse[:80]!r} is not slow or errors")
+    if rehearse not in (None, *REHEARSALS):
+        raise UsageError(f"rehearse {rehearse[:80]!r} is none of {', '.join(REHEARSALS)}")
     with Ledger(settings.need("database_url")) as ledger:
         controller = Controller(project, settings, ledger)
         try:

@@ -234,6 +234,7 @@ FRAUD = Project(
         deadline_seconds=120,
         minimum_requests=200,
         entities=1_000,
+        maximum_growth_megabytes=512,
     ),
     drift=Drift(window_days=3, minimum_rows=500, cool_down_days=7),
 )
