@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from jobs.storage import Published, current
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
 MATURED_DAYS = 30
 """How many days of maturing labels one batch looks back on."""
@@ -28,6 +29,12 @@ _SERVED = """
     )
     SELECT * FROM requests
     QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY served_at DESC, request_id) = 1
+"""
+_SINCE = """
+    SELECT * EXCLUDE (filename) FROM read_parquet(?, hive_partitioning = false, filename = true)
+    WHERE served_at >= ?
+    QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY list_position(?, filename) DESC) = 1
+    ORDER BY event_time, event_id
 """
 _MATURED = """
     SELECT served.request_id, served.event_id, served.event_time, served.served_at, served.release, served.slot,
@@ -102,6 +109,36 @@ def write_matured(project: Project, inputs: Inputs, batch: date, path: Path) -> 
     pq.write_table(table, path)
     positives = sum(1 for label in table.column("label").to_pylist() if label)
     return {"predictions": served, "matured": table.num_rows, "positives": positives}
+
+
+def label_batches(lake: Lake, project: Project) -> tuple[Published, ...]:
+    """The newest batch of the label table and those before it that its window leaves out, oldest first.
+
+    Each holds `MATURED_DAYS` of maturing labels, so that together they are every matured prediction.
+    """
+    folder = lake.labels(project.name, date.min).parent
+    known = sorted(date.fromisoformat(path.name.removeprefix("batch=")) for path in folder.glob("batch=*"))
+    chosen: list[date] = []
+    while known:
+        chosen.append(known[-1])
+        reached = known[-1] - timedelta(days=MATURED_DAYS)
+        inside = [one for one in known[:-1] if one >= reached]
+        known = known[: known.index(inside[0]) + 1] if inside else known[:-1]
+    return published(lake.labels(project.name, day) for day in reversed(chosen))
+
+
+def read_labels(batches: Iterable[Published], since: datetime | None = None) -> pa.Table:
+    """The label table: of every event its last answer, by which release, and the label that is known for certain.
+
+    What performance, canary and experiment measure by; with `since` only what was served from then on.
+    """
+    import duckdb
+
+    files = [path for one in batches for path in one.paths()]
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        moment = since or datetime(1, 1, 1, tzinfo=UTC)
+        return connection.sql(_SINCE, params=[files, moment, files]).to_arrow_table()
 
 
 def days(first: date, last: date) -> Iterator[date]:

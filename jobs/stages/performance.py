@@ -10,7 +10,7 @@ from typing import Any
 from jobs.batch import Batches
 from jobs.lake import Lake
 from jobs.monitoring import performance
-from jobs.monitoring.labels import MATURED_DAYS
+from jobs.monitoring.labels import MATURED_DAYS, read_labels
 from jobs.monitoring.report import REPORT, RESULT, Day, summarise, write_index
 from jobs.pages import page
 from jobs.release.ledger import Champion, Ledger
@@ -42,12 +42,9 @@ def _one(lake: Lake, ledger: Ledger, project: Project, champion: Champion, batch
     facts: dict[str, Any] = {}
 
     def write(folder: Path) -> int:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         from jobs.training.metrics import METRICS
 
-        table = pa.concat_tables([pq.ParquetFile(path).read() for path in labels.paths()])
+        table = read_labels([labels])
         measured = performance.measure(table, champion.release, project.gate)
         result = {"batch": str(batch), "release": champion.release, **measured}
         drawn = performance.plots(table, champion.release)
