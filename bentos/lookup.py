@@ -45,6 +45,7 @@ class Lookup:
         self._source = project.sources[0]
         self._store = OnlineStore.open(settings.online_store_url, project)
         self._breaker = Breaker(failures=_FAILURES, rest=_REST, longest=_LONGEST)
+        self._writes = Breaker(failures=_FAILURES, rest=_REST, longest=_LONGEST)
         self._known = Known(project.every_view)
         metrics.UNSAVED.set_function(lambda: self._store.unsaved[0])
         metrics.LOST.set_function(lambda: self._store.unsaved[1])
@@ -63,7 +64,7 @@ class Lookup:
                 self._store.keep(payload, ids, times)
             return self._without(payload, len(ids), began)
         try:
-            features = self._store.look_up(payload, ids, times, add=add)
+            features = self._ask(payload, ids, times, add, began)
         except (TidemillError, OSError) as error:
             log.error("served without the online store: %s", error)
             self._failed()
@@ -90,6 +91,19 @@ class Lookup:
             except (TidemillError, OSError) as error:
                 log.error("%s events are not stored online: %s", self._store.unsaved[0], error)
                 return
+
+    def _ask(self, payload: Payload, ids: list[str], times: list[int], add: bool, now: float) -> LookedUp:
+        """While the store can be read and not be written, its features with the events that wait in memory."""
+        if add and not self._writes.allow(now):
+            self._store.keep(payload, ids, times)
+            return self._store.look_up(payload, ids, times, add=False)
+        waiting = self._store.unsaved[0]
+        features = self._store.look_up(payload, ids, times, add=add)
+        if add and self._store.unsaved[0] > waiting:
+            self._writes.failed(time.monotonic())
+        elif add:
+            self._writes.succeeded()
+        return features
 
     def _failed(self) -> None:
         before = self._breaker.state

@@ -84,12 +84,16 @@ def test_sqlite_locked_under_load(stack: Stack, bundles: dict[str, Bundle]) -> N
         load.more(300)
         lock = sqlite3.connect(file, isolation_level=None, timeout=30)
         lock.execute("begin exclusive")  # readers go on, writers wait: events are kept in memory
+        locked = len(load.answers)
         load.more(300)
+        meanwhile = load.answers[locked:]
         assert stack.counted("tidemill_events_unsaved") > 0
         lock.execute("rollback")
         until(lambda: stack.counted("tidemill_events_unsaved") == 0)
         load.more(100)
     assert {one.status for one in load.answers} == {200}
+    assert causes(load.answers) == {()}, "it can be read, and what waits to be written is read with it"
+    assert sum(one.seconds > 0.05 for one in meanwhile) < len(meanwhile) / 3, "not every request waits for the lock"
 
 
 def test_without_its_bundle_a_slot_serves_the_release_before_and_then_the_rule(
