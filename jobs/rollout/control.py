@@ -92,7 +92,7 @@ class Controller:
                 version = self._save(version, entered)
             verdict, stable = self._watch.verdict(entered, counted)
             after = machine.judged(entered, verdict, _now())
-            if verdict.decision is Decision.PROMOTE and stable is not None and 0 < entered.percent < 100:
+            if verdict.decision is Decision.PROMOTE and stable is not None and entered.percent < 100:
                 after = replace(after, compared_with=kept(stable))
             version = self._save(version, after)
             pause("rollout-judged")

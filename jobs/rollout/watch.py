@@ -46,7 +46,7 @@ class Watch:
         if rollout.step == machine.BAKE:
             policy = replace(policy, bake_seconds=policy.final_bake_seconds)
         verdict = decide(rollout.percent, mine, stable, waited, policy)
-        if policy.policy == "ab" and rollout.percent == HALF and verdict.decision is Decision.PROMOTE:
+        if policy.policy == "ab" and rollout.percent == HALF and verdict.decision is not Decision.ROLL_BACK:
             return self.decide_ab(rollout, verdict, waited), stable
         return verdict, stable
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -100,6 +102,17 @@ class Installation:
     def command(self, *arguments: str) -> list[str]:
         """The same as a command, for a process that can be killed."""
         return [sys.executable, "-m", "tests.rollout.command", self.policy, *arguments]
+
+    def killed_at(self, phase: str, *arguments: str) -> int:
+        """The exit code of a command that was killed when it stood at a phase."""
+        process = subprocess.Popen(
+            self.command(*arguments), env=self.environment(TIDEMILL_FAULT_PAUSE=phase),
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        _, status = os.waitpid(process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status), f"it ended before {phase}"
+        process.kill()
+        return process.wait(20)
 
     def walk(self, percent: int, seconds: float = 60) -> tuple[int, dict[str, Any]]:
         """Asks for a step's verdict until it is no longer HOLD, as the orchestrator does."""

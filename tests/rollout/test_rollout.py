@@ -160,7 +160,7 @@ def test_a_controller_killed_anywhere_is_continued_by_the_next(installation: Ins
                 code, facts = installation.walk(percent)
                 assert code == 0, facts
         arguments = ("promote",) if at_the_end else ("step", "--percent", "5")
-        killed = _killed_at(installation, f"rollout-{phase}", *arguments)
+        killed = installation.killed_at(f"rollout-{phase}", *arguments)
         assert killed == -signal.SIGKILL
         assert sum(installation.weights.values()) == 100
         if at_the_end:
@@ -181,7 +181,7 @@ def test_a_rollback_killed_half_way_is_finished_by_whoever_comes_next(installati
     installation.challenger()
     assert installation.ask("start")[0] == 0
     assert installation.ask("step", percent=5)[0] == 99
-    assert _killed_at(installation, "rollout-back", "abort", "--reason", "test") == -signal.SIGKILL
+    assert installation.killed_at("rollout-back", "abort", "--reason", "test") == -signal.SIGKILL
     assert installation.weights == {"blue": 100, "green": 0}
     code, facts = installation.ask("step", percent=5)
     assert (code, facts["state"], facts["reason"]) == (1, "aborted", "test")
@@ -251,18 +251,6 @@ def test_two_controllers_at_once_are_one_after_the_other(installation: Installat
     for one in both:
         one.communicate()
     assert installation.weights == {"blue": 95, "green": 5}
-
-
-def _killed_at(installation: Installation, phase: str, *arguments: str) -> int:
-    """The exit code of a command that was killed when it stood at a phase."""
-    process = subprocess.Popen(
-        installation.command(*arguments), env=installation.environment(TIDEMILL_FAULT_PAUSE=phase),
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    _, status = os.waitpid(process.pid, os.WUNTRACED)
-    assert os.WIFSTOPPED(status), f"it ended before {phase}"
-    process.kill()
-    return process.wait(20)
 
 
 def _answers(installation: Installation) -> None:
