@@ -12,7 +12,7 @@ from jobs.reasons import faults_of_reasons
 from jobs.slices import faults_of_slices
 
 if TYPE_CHECKING:
-    from jobs.spec import Canary, Column, FeatureView, Label, LiveView, Model, Project, Source, Window
+    from jobs.spec import Canary, Column, Drift, FeatureView, Label, LiveView, Model, Project, Source, Window
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}\Z")
 
@@ -45,12 +45,15 @@ def contradictions(project: Project, *, reserved: str) -> Iterable[str]:
         yield from _of_live_view(live, project)
     for model in project.models:
         yield from _of_model(model, project.label)
+    yield from _of_policies(project)
+
+
+def _of_policies(project: Project) -> Iterable[str]:
     yield from _of_canary(project.canary)
     if not 0 < project.replay.minimum_identical <= 1:
         yield f"replay minimum_identical {project.replay.minimum_identical} is no share of vectors: above 0 and at most 1"
-    yield from _of_gate(project)
-    yield from _of_serving(project)
-    yield from _of_experiment(project)
+    for found in (_of_gate(project), _of_drift(project.drift), _of_serving(project), _of_experiment(project)):
+        yield from found
     if project.approval and not 0 < project.approval.timeout_hours <= 24 * 90:
         yield f"approval timeout_hours {project.approval.timeout_hours} is not above 0 and at most 90 days"
 
@@ -198,3 +201,16 @@ def _of_serving(project: Project) -> Iterable[str]:
             f"serving cache_seconds {serving.cache_seconds} would answer from windows without the event that is asked "
             f"about: {project.live_views[0].name!r} is a live view, in which every event counts"
         )
+
+
+def _of_drift(drift: Drift) -> Iterable[str]:
+    if drift.window_days < 1 or drift.minimum_rows < 1:
+        yield f"drift window_days {drift.window_days} and minimum_rows {drift.minimum_rows} must be at least 1"
+    if drift.cool_down_days < 0:
+        yield f"drift cool_down_days {drift.cool_down_days} is negative"
+    if drift.effect_floor < 0:
+        yield f"drift effect_floor {drift.effect_floor} is negative; 0 takes every difference beyond chance"
+    if not drift.false_alarms_per_quarter > 0:
+        yield f"drift false_alarms_per_quarter {drift.false_alarms_per_quarter} must be above 0: no test is never wrong"
+    if not 1 <= drift.persistent_batches <= drift.of_batches:
+        yield f"drift cannot last for {drift.persistent_batches} of the last {drift.of_batches} batches"

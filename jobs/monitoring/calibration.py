@@ -23,7 +23,7 @@ MINIMUM_DAYS = 14
 QUARTERS = 200
 LEVELS = (0.05, 0.035, 0.025, 0.018, 0.0125, 0.009, 0.006, 0.004, 0.0025, 0.0015, 0.001)
 """The chances, per batch and over all columns, that are tried in turn; then, whatever is beyond all that was made up."""
-SAFETY = 0.5
+SAFETY = 0.3
 """The share of the budget that is given to what the made-up quarters know of: the rest is for what they do not."""
 
 

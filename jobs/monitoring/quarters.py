@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from jobs.monitoring.distance import Values, bin_of, edges_of, index
 
 QUARTER_DAYS = 91
-TAILS = 5
+TAILS = 4
 """Days differ with the tails of Student's t of so many degrees: rarer days than a few weeks can show do come."""
 _WEEK = 7
 _DAY = 86_400_000_000
@@ -116,7 +116,9 @@ def quarters(
     for _ in range(count):
         noise = random.normal(size=total + span - 1) / np.sqrt(len(history.day))
         windows = np.lib.stride_tricks.sliding_window_view(noise, span)
-        moving = np.einsum("td,dk->tk", windows, series)  # `@` starts threads that wait for one another longer than this
+        moving = np.einsum(
+            "td,dk->tk", windows, series
+        )  # `@` starts threads that wait for one another longer than this
         unsure = np.sqrt(freedom / random.chisquare(freedom))  # what these few days say of how much days differ
         rare = np.sqrt((TAILS - 2) / random.chisquare(TAILS, (total, shape[0])))
         made = means[calendar] + (rare * unsure)[:, :, None] * moving.reshape(total, *shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -17,10 +18,12 @@ from jobs.lake import Lake
 from jobs.release.bundle import Bundle
 from jobs.release.ledger import Ledger
 from jobs.settings import Settings
-from jobs.spec import Project
-from jobs.stages import labels, performance, request_retrain
+from jobs.spec import Gate, Project, Threshold
+from jobs.stages import labels, performance, request_retrain, snapshot
 from jobs.storage import current, publish, write_atomically
+from jobs.training.sources import Sources
 from tests.monitoring.conftest import put
+from tests.training.published import publish_days
 
 FIRST, DAY = date(2026, 2, 2), date(2026, 2, 12)
 Serve = Callable[..., pd.DataFrame]
@@ -75,6 +78,28 @@ def test_a_label_older_than_the_window_or_unknown_is_left_out(
     spine.loc[:9, "label"] = pd.NA
     put(lake.spine(project.name, FIRST), spine, FIRST)
     assert labels.run(project, settings, batches=Batches(DAY, DAY)).facts["matured"] == 40
+
+
+def test_training_and_monitoring_know_the_same_labels_at_the_end_of_a_day(
+    project: Project, settings: Settings, lake: Lake, serve: Serve, label: Label
+) -> None:
+    for offset in range(5):  # label times run from 9 to 13 February, within the days too
+        day = FIRST + timedelta(days=offset)
+        label(day, serve(day, count=50))
+        spine = pq.ParquetFile(current(lake.spine(project.name, day)).paths()[0]).read().to_pandas()  # type: ignore[union-attr]
+        noughts = dict.fromkeys(("genuine", "genuine_cents", "genuine_day", "small_fraud"), 0)
+        late = spine["label_time"] + timedelta(hours=12)
+        put(lake.spine(project.name, day), spine.assign(label_time=late, **noughts), day)
+    labels.run(project, settings, batches=Batches(DAY, DAY))
+    measured = pq.ParquetFile(current(lake.labels(project.name, DAY)).paths()[0]).read().to_pandas()  # type: ignore[union-attr]
+    project = replace(project, views=())
+    days = Batches(FIRST, FIRST + timedelta(days=4))
+    learned = Sources.of(project, lake, days).frame(project.models[-1], DAY).to_pandas()
+    assert 150 < len(learned) < 200, "some labels of the fourth day are certain, none of the fifth"
+    wanted = ["event_id", "label"]
+    pd.testing.assert_frame_equal(
+        *(frame.sort_values("event_id")[wanted].reset_index(drop=True) for frame in (measured, learned))
+    )
 
 
 def test_without_predictions_or_features_there_is_nothing_to_do(
@@ -181,10 +206,65 @@ def test_what_calls_for_a_training(
     assert (got.exit_code == 0, said in got.line) == (asked, True), got.line
 
 
-def _bounded(project: Project) -> Project:
-    from dataclasses import replace
+def test_a_training_on_what_the_champion_was_trained_on_is_refused_as_pointless_unless_forced(
+    project: Project, settings: Settings, lake: Lake, champion: Bundle
+) -> None:
+    project, day = replace(project, views=()), date(2026, 3, 1)
+    publish_days(lake, Batches(date(2026, 1, 1), date(2026, 2, 28)), rows=30)
+    snapshot.run(project, settings, run=str(champion.manifest["run"]), as_of=None, negative_control=False)
+    verdict(lake, project, "drift", day, "drift")
+    refused = request_retrain.run(project, settings, batches=Batches(day, day))
+    assert refused.exit_code == 99
+    assert "drift: as tested, but a training would be pointless" in refused.line
+    assert "up to 2026-02-28" in refused.line
+    with Ledger(settings.need("database_url")) as ledger:
+        assert ledger.last_retrain_request(project.name) is None
+        assert not ledger.audits(project.name)
 
-    from jobs.spec import Gate, Threshold
+        forced = request_retrain.run(project, settings, batches=Batches(day, day), force=True)
+        assert (forced.exit_code, "asked for by hand" in forced.line) == (0, True)
+        audit = ledger.audits(project.name)[0]
+        assert audit["what"] == "request-retrain --force"
+        assert "pointless" in audit["document"]["overridden"][0]
+        assert ledger.last_retrain_request(project.name).batch == day  # type: ignore[union-attr]
 
-    gate = Gate(thresholds=(Threshold(metric="roc_auc", minimum=0.7),), minimum_rows=1_000, minimum_positives=20)
+    publish_days(lake, Batches(day, day), rows=30)
+    later = day + timedelta(days=project.drift.cool_down_days)
+    verdict(lake, project, "drift", later, "drift")
+    assert request_retrain.run(project, settings, batches=Batches(later, later)).exit_code == 0, "there are new labels"
+
+
+def test_another_declaration_is_another_training_on_the_same_data(
+    project: Project, settings: Settings, lake: Lake, champion: Bundle
+) -> None:
+    project, day = replace(project, views=()), date(2026, 3, 1)
+    publish_days(lake, Batches(date(2026, 1, 1), date(2026, 2, 28)), rows=30)
+    snapshot.run(project, settings, run=str(champion.manifest["run"]), as_of=None, negative_control=False)
+    verdict(lake, project, "drift", day, "drift")
+    changed = replace(project, models=(replace(project.models[0], trials=99),))
+    assert request_retrain.run(changed, settings, batches=Batches(day, day)).exit_code == 0
+
+
+def test_a_metric_below_its_floor_within_chance_is_unknown_and_asks_for_nothing(
+    project: Project, settings: Settings, lake: Lake, serve: Serve, label: Label, champion: Bundle
+) -> None:
+    for offset in range(4):
+        day = FIRST + timedelta(days=offset)
+        label(day, serve(day, count=700))
+    labels.run(project, settings, batches=Batches(DAY, DAY))
+    found = performance.run(_bounded(project), settings, batches=Batches(DAY, DAY)).facts
+    check = found["checks"][-1]
+    assert check["low"] < check["value"] < check["high"]
+    assert check["samples"] == {"rows": 2_800, "positives": 140}
+    within, beyond = (check["value"] + check["high"]) / 2, (check["high"] + 1) / 2
+    for floor, finding, decision in ((within, "unknown", "HOLD"), (beyond, "below the floor", "RETRAIN")):
+        got = performance.run(_bounded(project, floor), settings, batches=Batches(DAY, DAY))
+        assert (got.facts["finding"], got.facts["verdict"], got.facts["rule"]) == (finding, decision, "roc_auc")
+        assert request_retrain.run(project, settings, batches=Batches(DAY, DAY)).exit_code == 99 * (decision == "HOLD")
+    with Ledger(settings.need("database_url")) as ledger:
+        assert [one.verdict for one in ledger.verdicts(project.name, "performance")] == ["RETRAIN", "HOLD", "HOLD"]
+
+
+def _bounded(project: Project, floor: float = 0.7) -> Project:
+    gate = Gate(thresholds=(Threshold(metric="roc_auc", minimum=floor),), minimum_rows=1_000, minimum_positives=20)
     return replace(project, gate=gate)
