@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import asdict
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,12 @@ def explain(project: Project) -> Result:
             "bake_seconds": project.canary.bake_seconds,
             "deadline_seconds": project.canary.deadline_seconds,
         },
-        "drift": {"window_days": project.drift.window_days, "cool_down_days": project.drift.cool_down_days},
+        "answering": asdict(project.serving),
+        "drift": {
+            "window_days": project.drift.window_days,
+            "cool_down_days": project.drift.cool_down_days,
+            "false_alarms_per_quarter": project.drift.false_alarms_per_quarter,
+        },
         "replay": {"minimum_identical": project.replay.minimum_identical},
         "hooks": hooks(project),
         "dags": dags(project),
