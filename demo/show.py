@@ -51,7 +51,19 @@ def _training(facts: Facts) -> tuple[Any, str]:
 def _rollout(facts: Facts) -> tuple[Any, str]:
     requests = facts.get("clients", {}).get("requests", "")
     failed = f"; {facts['clients']['failed']} failed requests" if "clients" in facts else ""
-    return requests, f"rollout: {facts['rollout'].get('state')}{failed}"
+    rollout = facts["rollout"]
+    rule = (
+        f" at {rollout.get('step')} by {rollout.get('rule')}"
+        if rollout.get("state") == "rolled_back"
+        else _shadow(rollout)
+    )
+    return requests, f"rollout: {rollout.get('state')}{rule}{failed}"
+
+
+def _shadow(rollout: Facts) -> str:
+    """What was seen of a promoted release in the shadow; nothing of a first one, which has none."""
+    seen = [check for one in rollout.get("verdicts", ()) if one["step"] == "shadow" for check in one["checks"]]
+    return "".join(f"; shadow: {check['detail']}" for check in seen if check["name"] == "decisions")
 
 
 def _traffic(facts: Facts) -> tuple[Any, str]:

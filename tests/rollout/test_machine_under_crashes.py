@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -80,10 +81,8 @@ class World(RuleBasedStateMachine):
 
     @rule(policy=st.sampled_from(["canary", "blue_green", "ab"]), shadow=st.booleans(), bake=st.booleans())
     @precondition(lambda self: self.document is None or not self.document.under_way)
-    def declare(self, policy: str, shadow: bool, bake: bool) -> None:
-        self.policy = Canary(  # type: ignore[arg-type]
-            policy=policy, steps=(5, 100), shadow_seconds=int(shadow), final_bake_seconds=int(bake)
-        )
+    def declare(self, policy: Any, shadow: bool, bake: bool) -> None:
+        self.policy = Canary(policy=policy, steps=(5, 100), shadow_seconds=int(shadow), final_bake_seconds=int(bake))
 
     @rule(crash=CRASHES, ready=st.booleans())
     def start(self, crash: int, ready: bool) -> None:
