@@ -14,7 +14,6 @@ folder = Path(os.environ["BENCH_MODEL"]).parent
 scorer = Scorer.load(folder, json.loads((folder / "manifest.json").read_bytes()))
 Inputs = msgspec.defstruct("Inputs", [(name, float) for name in scorer.inputs], gc=False)
 decode = msgspec.json.Decoder(Inputs).decode
-HEADERS = [(b"content-type", b"application/json")]
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -23,5 +22,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         return
     inputs = decode((await receive())["body"])
     score = scorer.score(np.array([msgspec.structs.astuple(inputs)]))
-    await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-    await send({"type": "http.response.body", "body": msgspec.json.encode({"probability": float(score[0])})})
+    body = msgspec.json.encode({"probability": float(score[0])})
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
