@@ -79,6 +79,10 @@ class Lake:
         """What trainings of past days would have been worth: figures and a page."""
         return self._under("backtests", project, name)
 
+    def experiment(self, project: str, release: str) -> Path:
+        """The newest reading of a release's experiment: `result.json` and its HTML report."""
+        return self._under("experiments", project, release)
+
     def release(self, project: str, release: str) -> Path:
         """A release's bundle: model files, feature contract and manifest."""
         return self._under("releases", project, release)

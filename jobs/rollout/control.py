@@ -14,7 +14,7 @@ from jobs.errors import StaleEpochError, TidemillError
 from jobs.lake import Lake
 from jobs.release.ledger import Champion, Ledger
 from jobs.rollout import begin, candidate, machine
-from jobs.rollout.machine import Rollout, State
+from jobs.rollout.machine import Policy, Rollout, State
 from jobs.rollout.measure import kept
 from jobs.rollout.replayed import replayed
 from jobs.rollout.router import Router
@@ -43,13 +43,15 @@ class Controller:
         found = self.ledger.rollout(self.project.name)
         return (found[0], Rollout.load(found[1])) if found else None
 
-    def start(self, release: str | None, rehearse: str | None) -> Rollout:
+    def start(self, release: str | None, rehearse: str | None, policy: Policy | None = None) -> Rollout:
         """The rollout with its release loaded and checked in the idle slot, or rolled back because it was not.
+
+        It follows the project's policy, or the one given.
 
         Raises NothingToDo without a release to start, and TidemillError while another one is under way.
         """
         with self._alone():
-            version, rollout = self._begun(release, rehearse)
+            version, rollout = self._begun(release, rehearse, policy)
             pause("rollout-begun")
             self._enforce(rollout)
         if rollout.state != "starting":
@@ -165,7 +167,7 @@ class Controller:
             rollout = machine.ended(rollout, "aborted", reason)
             return self._finished(self._save(version, rollout), rollout), True
 
-    def _begun(self, release: str | None, rehearse: str | None) -> tuple[int, Rollout]:
+    def _begun(self, release: str | None, rehearse: str | None, policy: Policy | None) -> tuple[int, Rollout]:
         found = self.present()
         if found and found[1].state == "rolling_back":
             self._finished(*found)
@@ -185,6 +187,7 @@ class Controller:
             stable_slot=stable,
             rehearse=rehearse,
             started_at=_now(),
+            policy=policy,
         )
         return self._save(found[0] if found else 0, rollout), rollout
 

@@ -15,8 +15,8 @@ from jobs.rollout.observed import Observed
 from jobs.rollout.statistics import Interval, proportion, quantile, quantile_interval, share_evidence
 from jobs.spec import Canary
 
-METRICS = 5
-"""Checks that share the policy's chance of a false alarm: errors, errors beside stable, latency, scores, share."""
+METRICS = 6
+"""Checks that share the policy's chance of a false alarm: errors, errors beside stable, latency, scores, share, labels."""
 TAIL = 0.05
 """Of a candidate's requests, the share that may be slower than the limit: its 95th percentile."""
 SPREAD = 3.29

@@ -19,6 +19,7 @@ from jobs.services.ports import SLOTS
 from jobs.spec import Canary
 
 State = Literal["starting", "started", "walking", "promoted", "rolling_back", "rolled_back", "aborted"]
+Policy = Literal["canary", "blue_green", "ab"]
 START, SHADOW, BAKE, PROMOTION = "start", "shadow", "bake", "promotion"
 UNDER_WAY = ("starting", "started", "walking", "rolling_back")
 
@@ -42,6 +43,8 @@ class Rollout:
     advanced: bool = False
     """Whether the present step's verdict was PROMOTE."""
     started_at: str
+    policy: Policy | None = None
+    """In place of the project's policy: an experiment's `ab`."""
     step_started_at: str | None = None
     """None until the weights of the step are known to be in force."""
     baseline: Mapping[str, Any] | None = None
@@ -105,10 +108,16 @@ def steps_of(rollout: Rollout, policy: Canary) -> tuple[str, ...]:
     >>> steps_of(walk, Canary(steps=(50, 100))), steps_of(walk, Canary(policy="blue_green", shadow_seconds=0))
     (('shadow', '50', '100', 'bake'), ('100', 'bake'))
     """
+    policy = policy_of(rollout, policy)
     if rollout.first:
         return tuple(map(str, policy.walk))
     shadow = (SHADOW,) if policy.shadow_seconds else ()
     return (*shadow, *map(str, policy.walk), *((BAKE,) if policy.final_bake_seconds else ()))
+
+
+def policy_of(rollout: Rollout, policy: Canary) -> Canary:
+    """The project's policy as this rollout follows it."""
+    return replace(policy, policy=rollout.policy) if rollout.policy else policy
 
 
 def passed(rollout: Rollout, step: str, policy: Canary) -> bool:

@@ -42,8 +42,13 @@ def decide_first(candidate: Observed) -> Verdict:
     return conclude([guards.alive(candidate)], CANARY, because="first release: ready, and no champion to hold")
 
 
-def decide(percent: int, candidate: Observed, stable: Observed | None, waited: float, policy: Canary) -> Verdict:
+def decide(
+    percent: int, candidate: Observed, stable: Observed | None, waited: float, policy: Canary,
+    labels: Check | None = None,
+) -> Verdict:  # fmt: skip
     """The verdict on a step: `stable` served in the same period, or in the step before when this one left it nothing.
+
+    `labels` is what the labels that have matured meanwhile say (`matured.matured`).
 
     >>> good = Observed(requests=4_000, errors=1, latency=[(5.0, 4_000)])
     >>> rest = Observed(requests=12_000, errors=3, latency=[(5.0, 12_000)])
@@ -61,8 +66,9 @@ def decide(percent: int, candidate: Observed, stable: Observed | None, waited: f
     because, again = "", policy.bake_seconds / 4
     if checks[-1].passed:
         checks += _guarded(percent, candidate, stable, policy)
+        checks += [labels] if labels else []
         because = "; ".join(check.detail for check in checks if check.name in ("errors", "latency"))
-        if all(check.passed for check in checks):  # then nothing but time is missing
+        if all(check.passed or check.optional for check in checks):  # then nothing but time is missing
             again = policy.bake_seconds - waited
         checks.append(guards.baked(waited, policy))
     return conclude(

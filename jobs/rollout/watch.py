@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from jobs.lake import Lake
 from jobs.release.checks import Check, State
 from jobs.release.ledger import Ledger
 from jobs.rollout import candidate, machine
+from jobs.rollout.guards import chance
 from jobs.rollout.machine import Rollout
+from jobs.rollout.matured import matured
 from jobs.rollout.measure import Counts, count, observed, recalled
 from jobs.rollout.observed import Observed
 from jobs.rollout.router import Router
@@ -17,7 +20,7 @@ from jobs.rollout.slots import Slots
 from jobs.rollout.steps import decide, decide_first
 from jobs.rollout.verdict import AB_TEST, Decision, Verdict, conclude
 from jobs.settings import Settings
-from jobs.spec import HALF, Project
+from jobs.spec import HALF, Canary, Project
 
 _EXPERIMENT = {Decision.PROMOTE.value: State.PASSED, Decision.ROLL_BACK.value: State.FAILED}
 _DAY = 86_400
@@ -36,7 +39,7 @@ class Watch:
 
     def verdict(self, rollout: Rollout, counted: Counts | None) -> tuple[Verdict, Observed | None]:
         """The verdict on the present step, and what the stable slot did in it if it had a part."""
-        policy, waited = self._project.canary, seconds_since(rollout.step_started_at)
+        policy, waited = machine.policy_of(rollout, self._project.canary), seconds_since(rollout.step_started_at)
         mine, stable = self._observed(rollout, counted)
         if rollout.first:
             return decide_first(mine), stable
@@ -45,10 +48,24 @@ class Watch:
             return judge(mine, stable, answers, waited, policy), stable
         if rollout.step == machine.BAKE:
             policy = replace(policy, bake_seconds=policy.final_bake_seconds)
-        verdict = decide(rollout.percent, mine, stable, waited, policy)
-        if policy.policy == "ab" and rollout.percent == HALF and verdict.decision is not Decision.ROLL_BACK:
-            return self.decide_ab(rollout, verdict, waited), stable
-        return verdict, stable
+        if policy.policy == "ab" and rollout.percent == HALF:
+            patient = replace(policy, deadline_seconds=self._days * _DAY)
+            return self.decide_ab(rollout, decide(HALF, mine, stable, waited, patient), waited), stable
+        return decide(rollout.percent, mine, stable, waited, policy, self._labels(rollout, policy)), stable
+
+    @property
+    def _days(self) -> int:
+        return self._project.experiment.maximum_days if self._project.experiment else 0
+
+    def _labels(self, rollout: Rollout, policy: Canary) -> Check | None:
+        """The check on the labels that have matured since the rollout began, against the champion's."""
+        champion = self._ledger.champion(self._project.name)
+        if champion is None:
+            return None
+        return matured(
+            self._project, Lake(self._settings.lake_uri), candidate=rollout.release, stable=champion.release,
+            since=datetime.fromisoformat(rollout.started_at), alpha=chance(policy),
+        )  # fmt: skip
 
     def decide_ab(self, rollout: Rollout, guard: Verdict, waited: float) -> Verdict:
         """The verdict at half of the traffic: the guardrails', and that of the release's experiment in the ledger.
@@ -61,10 +78,8 @@ class Watch:
         said = str(mine[0].verdict) if mine else None
         reason = str(mine[0].document.get("reason", said)) if mine else "the experiment has decided nothing yet"
         check = Check(name="experiment", state=_EXPERIMENT.get(said or "", State.UNDECIDED), detail=reason)
-        experiment = self._project.experiment
-        days = experiment.maximum_days if experiment else 0
         return conclude(
-            [*guard.checks, check], AB_TEST, waited=waited, deadline=days * _DAY,
+            [*guard.checks, check], AB_TEST, waited=waited, deadline=self._days * _DAY,
             again=self._project.canary.bake_seconds, where="at half of the traffic", because=reason,
         )  # fmt: skip
 

@@ -7,10 +7,12 @@ from jobs.spec import (
     Canary,
     Column,
     Drift,
+    Experiment,
     FeatureView,
     Gate,
     Label,
     LiveView,
+    Metric,
     Model,
     Project,
     Reason,
@@ -237,4 +239,13 @@ FRAUD = Project(
         maximum_growth_megabytes=512,
     ),
     drift=Drift(window_days=3, minimum_rows=500, cool_down_days=7),
+    experiment=Experiment(
+        primary=Metric(name="log_loss", direction="lower"),
+        minimum_effect=0.002,
+        guardrails=(
+            Metric(name="caught", direction="higher", margin=0.05),
+            Metric(name="false_alarms", direction="lower", margin=0.01),
+        ),
+        secondary=(Metric(name="brier", direction="lower"),),
+    ),
 )
