@@ -32,18 +32,18 @@ def rows(project: Project, first: date, days: int, count: int, seed: int, shift:
 
 def release(
     lake: Lake, project: Project, scratch: Path, *, seed: int = 1, as_of: date = date(2026, 1, 28),
-    reference: pd.DataFrame | None = None,
+    reference: pd.DataFrame | None = None, weights: Mapping[str, object] | None = None,
 ) -> Bundle:  # fmt: skip
-    """The bundle, below the lake's releases; another seed is another release."""
+    """The bundle, below the lake's releases; another seed is another release, with weights that are drawn or given."""
     model = project.models[-1]
     random = np.random.default_rng(seed)
     width = len(model.inputs)
-    weights = {"mean": [20.0] * width, "scale": [14.0] * width, "coefficients": random.normal(0, 0.4, width).tolist(),
-               "intercept": -1.0}  # fmt: skip
+    drawn = {"mean": [20.0] * width, "scale": [14.0] * width, "coefficients": random.normal(0, 0.4, width).tolist(),
+             "intercept": -1.0}  # fmt: skip
     entry = {"name": model.name, "library": "logistic_regression", "file": "model.json", "inputs": list(model.inputs)}
     scratch.mkdir(parents=True, exist_ok=True)
     files = {name: scratch / name for name in ("model.json", "reference.parquet", "parity.json")}
-    files["model.json"].write_text(json.dumps(weights))
+    files["model.json"].write_text(json.dumps(weights or drawn))
     scorer = Scorer.load(scratch, {"models": [entry]})
     frame = rows(project, as_of - timedelta(days=27), 28, REFERENCE_ROWS, seed=7) if reference is None else reference
     if reference is None:

@@ -197,11 +197,11 @@ def load(installation: Installation, clients: int = 2) -> Iterator[Load]:
             thread.join(20)
 
 
-@pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator[Installation]:
+@contextmanager
+def installed(home: Path, postgres: str) -> Iterator[Installation]:
+    """A router and two slots below a folder, for as long as the block lasts."""
     import psycopg
 
-    home = tmp_path_factory.mktemp("rollout")
     name = f"rollout_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
@@ -235,6 +235,12 @@ def running(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator
         rpc.stopAllProcesses()
         rpc.shutdown()
         shutil.rmtree(places.sockets_path(settings), ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator[Installation]:
+    with installed(tmp_path_factory.mktemp("rollout"), postgres) as made:
+        yield made
 
 
 @pytest.fixture
