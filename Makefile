@@ -19,7 +19,7 @@ ALL := $(RUNNING) test dev
 ready = $(1:%=.venv/%/.ready)
 CODE := jobs dags bentos demo tests requirements
 
-.PHONY: help demo test test-fast test-services test-slow faults simulate bench up down clean lint format environments lock
+.PHONY: help demo test test-fast test-services test-slow faults simulate proof bench up down clean lint format environments lock
 
 help:  ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*##/\t/' | awk -F'\t' '{printf "  make %-14s%s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ bench: $(call ready,jobs serve test bench bench_serving)  ## Measure side by sid
 simulate: $(call ready,test)  ## Count what the release decisions get wrong: docs/decisions.md
 	.venv/test/bin/python -m tests.simulation
 	.venv/test/bin/python -m tests.simulation.drift
+
+proof: $(call ready,jobs serve test)  ## Run every bad candidate and ten good ones: docs/proof.md
+	.venv/test/bin/python -m tests.proof
 
 up: .running  ## Start every service, without the demo's data
 	@.venv/jobs/bin/tidemill up

@@ -14,7 +14,7 @@ Histogram = Sequence[tuple[float, float]]
 """Upper bound and count of each bucket, in rising order; the last bound may be infinite."""
 KNOWN = 100.0
 """How many observations a guess of a rate that is known beforehand weighs."""
-_GRID, _HALVINGS = 64, 32
+_GRID, _HALVINGS = 64, 20
 
 
 class Interval(NamedTuple):
@@ -63,10 +63,10 @@ def proportion(events: float, trials: float, alpha: float) -> Interval:
     if not trials:
         return Interval(0.0, 1.0)
     least = _mixture(events, trials, 0.5, 0.5) + math.log(alpha)
-    at = events / trials
+    at, failures = events / trials, trials - events
 
-    def believable(rate: float) -> bool:
-        return _log_likelihood(events, trials, rate) >= least
+    def believable(rate: float) -> bool:  # a rate within (0, 1): its ends are decided below
+        return events * math.log(rate) + failures * math.log1p(-rate) >= least
 
     low = 0.0 if not events else _edge(believable, at, 0.0)
     high = 1.0 if events == trials else _edge(believable, at, 1.0)
@@ -86,12 +86,13 @@ def quantile_interval(histogram: Histogram, q: float, alpha: float) -> Interval:
     total = sum(count for _, count in histogram)
     if not total > 0:
         return Interval(0.0, math.inf)
-    most = -math.log(alpha)
+    a, b, rate, other = KNOWN * q, KNOWN * (1 - q), math.log(q), math.log1p(-q)
+    most = _log_beta(a, b) + math.lgamma(KNOWN + total) - math.log(alpha)
 
-    def believable(share: float) -> bool:
+    def believable(share: float) -> bool:  # whether the mixture is less than 1/alpha times likelier than q itself
         count = share * total
-        evidence = _mixture(count, total, KNOWN * q, KNOWN * (1 - q)) - _log_likelihood(count, total, q)
-        return evidence < most
+        rest = total - count
+        return math.lgamma(a + count) + math.lgamma(b + rest) - count * rate - rest * other < most
 
     low, high = _edge(believable, q, 0.0), _edge(believable, q, 1.0)
     lower = 0.0 if believable(0.0) else quantile(histogram, low)
@@ -135,22 +136,6 @@ def quantile(histogram: Histogram, q: float) -> float | None:
             return lower if math.isinf(upper) else lower + (upper - lower) * (wanted - below) / count
         below, lower = below + count, upper
     return lower
-
-
-def count_above(histogram: Histogram, limit: float) -> float:
-    """How many of the counts lie above the limit, interpolated in the bucket that holds it.
-
-    >>> count_above([(1.0, 10), (5.0, 80), (10.0, 10)], 7.5)
-    5.0
-    """
-    above, lower = 0.0, 0.0
-    for upper, count in histogram:
-        if lower >= limit:
-            above += count
-        elif upper > limit:
-            above += count if math.isinf(upper) else count * (upper - limit) / (upper - lower)
-        lower = upper
-    return above
 
 
 def _possible(events: float, trials: float) -> None:

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.release.checks import Check, State
-from jobs.rollout import distances, means, statistics, steps, verdict
+from jobs.rollout import comparisons, distances, means, statistics, steps, verdict
 from jobs.rollout.observed import Observed
-from jobs.rollout.statistics import count_above, evidence_above, quantile
+from jobs.rollout.statistics import evidence_above
 from jobs.rollout.steps import decide, decide_first, weights
 from jobs.rollout.verdict import AB_TEST, CANARY, DRIFT, GATE, PERFORMANCE, SHADOW, Decision, Stage, conclude
 from jobs.spec import Canary
@@ -29,7 +29,7 @@ def seen(requests: float | None = 1_000, errors: float | None = 0, **changes: ob
     return Observed(**{"requests": requests, "errors": errors, "latency": FAST, **changes})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("module", [distances, means, statistics, steps, verdict])
+@pytest.mark.parametrize("module", [comparisons, distances, means, statistics, steps, verdict])
 def test_examples_in_the_documentation_hold(module: object) -> None:
     ran = doctest.testmod(module)  # type: ignore[arg-type]
     assert ran.attempted
@@ -221,19 +221,6 @@ def test_weights_always_sum_to_100(percent: int, stable: str | None) -> None:
     assert sum(weights("green", stable, percent).values()) == 100
 
 
-@given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 30)), min_size=1, max_size=8), st.floats(0, 60))
-def test_histogram_keeps_its_counts(buckets: list[tuple[int, int]], limit: float) -> None:
-    bounds, histogram = 0.0, []
-    for width, count in buckets:
-        bounds += width
-        histogram.append((bounds, float(count)))
-    total = sum(count for _, count in histogram)
-    assert 0 <= count_above(histogram, limit) <= total
-    middle = quantile(histogram, 0.5)
-    if middle is not None:
-        assert count_above(histogram, middle) == pytest.approx(total / 2)
-
-
 @pytest.mark.fault("F53")
 def test_five_requests_hold_and_are_rolled_back_at_the_deadline_and_never_advance() -> None:
     actions = [
@@ -241,6 +228,33 @@ def test_five_requests_hold_and_are_rolled_back_at_the_deadline_and_never_advanc
     ]
     assert actions[:-1] == [Decision.HOLD] * 60
     assert actions[-1] is Decision.ROLL_BACK
+    unguarded = replace(POLICY, minimum_requests=1)
+    assert decide(5, seen(5, latency=[(5.0, 5)]), seen(), 900, unguarded).decision is Decision.PROMOTE, "guard removed"
+
+
+@pytest.mark.fault("F54")
+@pytest.mark.parametrize(
+    ("change", "decisions"),
+    [
+        ({"requests": None, "errors": None, "latency": ()}, [Decision.HOLD, Decision.HOLD, Decision.ROLL_BACK]),
+        ({"errors": None}, [Decision.HOLD, Decision.HOLD, Decision.ROLL_BACK]),
+        ({"requests": NAN}, [Decision.ROLL_BACK] * 3),
+        ({"latency": [(5.0, math.inf)]}, [Decision.ROLL_BACK] * 3),
+        ({}, [Decision.PROMOTE] * 3),  # the control
+    ],
+)
+def test_what_cannot_be_measured_holds_for_some_looks_and_what_cannot_be_ends_it(
+    change: dict[str, object], decisions: list[Decision]
+) -> None:
+    for blind in ("candidate", "stable"):
+        told = []
+        for look in (1, 2, 3):
+            mine = replace(seen(**(change if blind == "candidate" else {})), unmeasured_looks=look)  # type: ignore[arg-type]
+            theirs = seen(**(change if blind == "stable" else {}))  # type: ignore[arg-type]
+            got = decide(25, mine, theirs, 900, POLICY)
+            told.append(got.decision)
+            assert got.decision is Decision.PROMOTE or got.rule == "measured"
+        assert told == decisions
 
 
 def test_looking_after_every_request_rarely_condemns_a_candidate_at_the_limit() -> None:
