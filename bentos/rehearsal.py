@@ -12,12 +12,12 @@ from bentos.decoding import Refused
 
 _DELAY = 0.15
 _CRASH_AFTER = 1_000
-_LEAK = 128 * 1024
+_LEAK = 512 * 1024
 
 
 def rehearsing(kind: str, answer: Answer) -> Answer:
     """The same answers: 150 ms late (`slow`), every fifth a failure (`errors`), none after a thousand (`crash`), or each
-    with 128 KiB that are never given back (`leak`)."""
+    with 512 KiB that are never given back (`leak`)."""
     asked, kept = 0, list[bytes]()
 
     async def slow(asking: Asking) -> bytes:
