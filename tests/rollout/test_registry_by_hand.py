@@ -18,23 +18,34 @@ from pydantic import SecretStr
 
 from jobs.release.bundle import Bundle
 from jobs.release.registry import Logged, Registry
+from jobs.settings import ROOT
 from tests.ports import free_port_base
 from tests.rollout.conftest import PROJECT, Installation
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.services, pytest.mark.timeout(400)]
+PASSWORD = "password-of-this-test"
 
 
 @contextmanager
 def mlflow(folder: Path, url: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A tracking server of its own, with a registry in SQLite."""
+    """The installation's own tracking server, on SQLite instead of PostgreSQL."""
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", url.rpartition(":")[2],
-               "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--artifacts-destination", str(folder / "a"),
-               "--workers", "1"]  # fmt: skip
+    (folder / "auth.ini").write_text(
+        f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{folder / 'auth.db'}\nadmin_username = admin\n"
+        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+    )
+    environment = {
+        **os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{folder / 'mlflow.db'}",
+        "MLFLOW_ARTIFACTS_DESTINATION": str(folder / "artifacts"), "MLFLOW_AUTH_CONFIG_PATH": str(folder / "auth.ini"),
+        "MLFLOW_AUTH_ADMIN_USERNAME": "admin", "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD,
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": "of-this-test", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "jobs.services.mlflow_server", url.rpartition(":")[2]]
     with (folder / "log").open("ab") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=folder)
+        server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=folder, env=environment)
     try:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 120
         while not _answers(url):
             assert time.monotonic() < deadline, (folder / "log").read_text()[-2_000:]
             time.sleep(0.2)
@@ -73,7 +84,7 @@ def test_an_alias_changed_by_hand_is_restored_and_nothing_served_notices_or_miss
     champion = installation.become_champion()
     challenger = installation.challenger()
     address = f"http://127.0.0.1:{free_port_base()}"
-    known = installation.settings.model_copy(update={"mlflow_url": address, "mlflow_password": SecretStr("any")})
+    known = installation.settings.model_copy(update={"mlflow_url": address, "mlflow_password": SecretStr(PASSWORD)})
     installation = replace(installation, settings=known)
     registry = Registry(known, PROJECT.name)
     with mlflow(installation.scratch / "mlflow", address):
