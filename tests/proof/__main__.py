@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict
@@ -51,23 +52,28 @@ def _good(name: str, run: Callable[[Any], Any], place: Any) -> Row:
     return {"name": name, **asdict(seen)}
 
 
-def _wanted(where: str, only: str | None) -> list[tuple[str, str, Callable[[Any], Row]]]:
+def _wanted(where: str, only: list[str] | None) -> list[tuple[str, str, Callable[[Any], Row]]]:
     """Group, name and what runs it, of what is wanted in a place."""
     found = [(group, case.name, partial(_bad, case)) for group in PLACES[where][1] for case in CASES[group]]
     found += [("good", name, partial(_good, name, run)) for name, run in good.CANDIDATES[where].items()]
-    return [one for one in found if only in (None, one[1])]
+    return [one for one in found if only is None or one[1] in only]
+
+
+def _known(path: Path) -> dict[str, Row]:
+    found: dict[str, Row] = json.loads(path.read_bytes()) if path.exists() else {}
+    return found
 
 
 def main() -> int:
     """0 when every bad case was caught as expected, through without its guard, and at most one good one refused."""
     parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__)
     parser.add_argument("--only", choices=sorted(PLACES), help="by default all")
-    parser.add_argument("--case", help="one of them, by its name")
+    parser.add_argument("--case", action="append", help="one of them, by its name")
     parser.add_argument("--page", action="store_true", help="run nothing; write the page from the results")
     options = parser.parse_args()
     path = Path(os.environ.get("TIDEMILL_HOME", ROOT / "var")) / "proof" / "results.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    results: dict[str, Row] = json.loads(path.read_bytes()) if path.exists() else {}
+    results = _known(path)
     todo = (
         {} if options.page else {name: _wanted(name, options.case) for name in PLACES if options.only in (None, name)}
     )
@@ -80,14 +86,18 @@ def main() -> int:
             with PLACES[name][0]() as place:
                 for group, what, run in wanted:
                     told.say(what)
-                    row = run(place)
+                    try:
+                        row = run(place)
+                    except Exception:  # the others go on; the page is not written without this one
+                        traceback.print_exc()
+                        continue
                     row |= {
                         "took": time.monotonic() - began,
                         "load": os.getloadavg()[0],
                         "date": f"{datetime.now(UTC):%Y-%m-%d}",
                     }
                     began = time.monotonic()
-                    results[f"{group}: {what}"] = row
+                    results = _known(path) | {f"{group}: {what}": row}
                     path.write_text(json.dumps(results, indent=1))
                     told.advance()
     every = {f"{group}: {what}" for name in PLACES for group, what, _ in _wanted(name, None)}

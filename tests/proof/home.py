@@ -18,9 +18,11 @@ from jobs.release import gate as rules
 from jobs.release.checks import State
 from jobs.release.ledger import Ledger
 from jobs.settings import Settings
-from jobs.spec import Project, Threshold
+from jobs.spec import Model, Project, Threshold
 from jobs.stages import evaluate, gate, register, train
-from jobs.training import plots
+from jobs.training import costs, plots
+from jobs.training.fitting import Configuration
+from jobs.training.frame import TrainingFrame
 from tests.proof.case import SEED, Seen, taken_away
 from tests.training.runs import home_of
 from tests.training.synthetic import frame, own_database, publish_snapshot, small_project
@@ -107,7 +109,7 @@ class Home:
         """A training on a snapshot of the table, all the way to a challenger unless it is refused before."""
         project = project or declared()
         publish_snapshot(self.settings, run, table, negative_control=negative_control)
-        with taken_away((plots, "_save", _blank)):
+        with taken_away((plots, "_save", _blank), (costs, "worth", _unweighed)):
             for name, stage in (("train", train), ("evaluate", evaluate)):
                 try:
                     stage.run(project, self.settings, run=run)
@@ -138,6 +140,15 @@ class Home:
 
 def _blank(_figure: Any, _axes: Any, path: Path, *, legend: bool = True) -> None:
     path.write_bytes(_PICTURE)
+
+
+def _unweighed(model: Model, _configuration: Configuration, frame: TrainingFrame) -> dict[str, Any]:
+    """What inputs are worth, for the card: left out, since it is a training for each of them and decides nothing."""
+    none = {"learned": 0, "judged": 0}
+    return {
+        **frame.plan.validation[0].document(), "metric": model.metric, "value": 0.0, "low": 0.0, "high": 0.0,
+        "rows": none, "positives": none, "negatives_kept": 1.0, "inputs": {},
+    }  # fmt: skip
 
 
 def refused(stage: str, error: TidemillError, after: str = "one evaluation", guard: str = "") -> Seen:

@@ -106,7 +106,8 @@ most one should be refused.
 _LEFT_OUT = """- The world is made up: three clients, about 1,200 customers, payments without a past, and rollouts that take seconds where a
   real one takes hours. How often the statistics are wrong over thousands of rollouts is another question, which
   `make simulate` answers.
-- Pictures of trainings are left blank, which halves the time; nothing decides by them.
+- Pictures of trainings are left blank, and what each input is worth is not measured: most of the time goes there, and
+  nothing decides by them.
 - A tail that is slower only in the slowest 1 % of answers: the policy watches the 95th percentile, and the case here
   slows every answer.
 - Several faults at once, faults in the stable slot, and a router that is itself wrong.
