@@ -12,12 +12,12 @@ from bentos.decoding import Refused
 
 _DELAY = 0.15
 _CRASH_AFTER = 1_000
-_LEAK = 512 * 1024
+_LEAK, _LEAKS = 512 * 1024, 2_000
 
 
 def rehearsing(kind: str, answer: Answer) -> Answer:
     """The same answers: 150 ms late (`slow`), every fifth a failure (`errors`), none after a thousand (`crash`), or each
-    with 512 KiB that are never given back (`leak`)."""
+    with 512 KiB that are never given back, up to a gigabyte (`leak`)."""
     asked, kept = 0, list[bytes]()
 
     async def slow(asking: Asking) -> bytes:
@@ -39,7 +39,8 @@ def rehearsing(kind: str, answer: Answer) -> Answer:
         return await answer(asking)
 
     async def leak(asking: Asking) -> bytes:
-        kept.append(os.urandom(4096) * (_LEAK // 4096))
+        if len(kept) < _LEAKS:
+            kept.append(os.urandom(4096) * (_LEAK // 4096))
         return await answer(asking)
 
     kinds: dict[str, Any] = {"slow": slow, "errors": errors, "crash": crash, "leak": leak}
