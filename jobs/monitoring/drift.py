@@ -208,7 +208,7 @@ def _rounded(count: int) -> int:
     >>> _rounded(4_179)
     4100
     """
-    scale = 10 ** max(0, len(str(count)) - 2)
+    scale: int = 10 ** max(0, len(str(count)) - 2)
     return max(1, count // scale * scale)
 
 

@@ -140,17 +140,18 @@ def _taken_apart(history: History) -> tuple[Floats, Floats, Floats]:
         [root[weekday == one].mean(axis=0) if (weekday == one).any() else root.mean(axis=0) for one in range(_WEEK)]
     )
     apart = root - means[weekday]
-    freedom = _freedom(apart, len(np.unique(weekday)))
+    known = (history.rows > 0).sum(axis=0)
+    freedom = _freedom(apart, known, len(np.unique(weekday)))
     return means, apart * np.sqrt(len(apart) / freedom)[:, None], freedom
 
 
-def _freedom(apart: Floats, estimated: int) -> Floats:
-    """How many independent days each column's deviations are worth, less the means they were taken from; at least 4.
+def _freedom(apart: Floats, known: Ints, estimated: int) -> Floats:
+    """How many independent days each column's deviations are worth, of the `known` ones, less the means; at least 4.
 
     Days that resemble the one before are worth (1 - r) / (1 + r) of a day (Bayley & Hammersley 1946), where r is their
     correlation, corrected for its bias in short series (Kendall 1954).
     """
-    days, square = len(apart), (apart**2).sum(axis=(0, 2))
+    square = (apart**2).sum(axis=(0, 2))
     along = (apart[1:] * apart[:-1]).sum(axis=(0, 2)) / np.where(square > 0, square, 1)
-    along = np.clip(along + (1 + 3 * along) / days, 0, 0.9)
-    return np.asarray(np.maximum((days - estimated) * (1 - along) / (1 + along), 4.0))
+    along = np.clip(along + (1 + 3 * along) / np.maximum(known, 1), 0, 0.9)
+    return np.asarray(np.maximum((known - estimated) * (1 - along) / (1 + along), 4.0))

@@ -85,7 +85,10 @@ def _parity(model: Model, frame: TrainingFrame, scorer: Scorer) -> dict[str, Any
 
 
 def _write_reference(path: Path, model: Model, frame: TrainingFrame, scorer: Scorer, candidate: Published) -> None:
-    """The rows of the validation folds and the test, with scores of models that had not seen them, as served scores are."""
+    """The rows of the validation folds and the test, scored by the release itself as served rows are.
+
+    The rows that it learned from have no score: of those it knows more than of any row that it will serve.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
@@ -93,9 +96,11 @@ def _write_reference(path: Path, model: Model, frame: TrainingFrame, scorer: Sco
     held, rows, test = pq.read_table(candidate.folder / "validation.parquet"), frame.rows, frame.of("test")
     ids = pa.array(rows.event_id, pa.string())
     places = pc.index_in(held["event_id"].combine_chunks(), ids).to_numpy()
-    scores = np.concatenate([np.asarray(held["score"], dtype=np.float64), scorer.score(test.vectors)])
-    times = np.concatenate([rows.event_time[places], test.event_time])
+    seen = np.isin(rows.event_id[places], frame.of("train").event_id)
     vectors = np.concatenate([rows.vectors[places], test.vectors])
+    scores = scorer.score(vectors)
+    scores[np.flatnonzero(seen)] = np.nan
+    times = np.concatenate([rows.event_time[places], test.event_time])
     chosen = np.sort(np.random.default_rng(model.seed).permutation(len(scores))[:REFERENCE_ROWS])
     columns = {"event_time": pa.array(times[chosen], pa.timestamp("us", tz="UTC"))}
     columns |= {name: pa.array(vectors[chosen, index]) for index, name in enumerate(model.inputs)}

@@ -149,6 +149,10 @@ def test_the_release_holds_what_drift_and_readiness_compare_with(finished):
     assert reference.column_names == ["event_time", *inputs, "score"]
     judged = read_frame(finished.project, finished.project.models[0], current(finished.run / "snapshot"))
     assert len(reference) == sum(len(judged.judged(fold)) for fold in judged.plan.folds)
+    unscored = np.isnan(np.asarray(reference["score"]))
+    learned = np.isin(np.asarray(reference["event_time"].cast("int64")), judged.of("train").event_time)
+    assert unscored.any()
+    assert (unscored <= learned).all(), "only what the release learned from has no score"
     parity = json.loads((finished.bundle / "parity.json").read_bytes())["models"]["fraud"]
     assert np.array(parity["vectors"]).shape == (1000, len(inputs))
     decisions = manifest["decisions"]
