@@ -111,8 +111,9 @@ class Canary:
     maximum_error_rate: float = 0.01
     error_effect: float = 0.002
     """How much more of the candidate's requests may fail than of the stable slot's in the same period."""
-    maximum_score_distance: float | None = None
-    """How far its scores may be from the stable slot's: the largest difference of the shares below any score."""
+    maximum_score_distance: float | None = 0.3
+    """How far its scores may be from the stable slot's: the largest difference of the shares below any
+    score; None says nothing about it."""
     maximum_growth_megabytes: int | None = None
     """How much memory the candidate's process may take within a step, beyond what it had when the step began."""
     entities: int = 10_000
@@ -122,9 +123,7 @@ class Canary:
     """The candidate's 95th percentile over the stable slot's, in the same period."""
     latency_floor_milliseconds: float = 10.0
     """Below this the candidate's 95th percentile is never too slow."""
-    label_metric: Metric | None = field(
-        default_factory=lambda: Metric(name="log_loss", direction="lower", margin=0.01)
-    )
+    label_metric: Metric | None = field(default_factory=lambda: Metric(name="log_loss", direction="lower", margin=0.01))
     """What both releases' labels are compared by, once enough have matured while it walks; None leaves it out."""
     minimum_matured: int = 1_000
     """Labels that either release needs before the label metric may decide; until then the other checks do alone."""

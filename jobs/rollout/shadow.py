@@ -87,7 +87,7 @@ def judge(
 ) -> Verdict:
     """The verdict on a shadow: errors, latency and life as at any step, and what it answered to the same requests.
 
-    >>> good = Observed(requests=1_000, errors=0, latency=[(5.0, 1_000)])
+    >>> good = Observed(requests=1_000, errors=0, latency=[(5.0, 1_000)], scores=[(1.0, 1_000)])
     >>> same = Compared(answers=900, decisions=0, degraded=0, furthest=0.1, mean=0.01)
     >>> judge(good, good, same, 600, Canary()).reason
     'in the shadow: 0 of 900 answers had another decision (scores 0.01 apart on average, 0.1 at most)'

@@ -50,8 +50,8 @@ def decide(
 
     `labels` is what the labels that have matured meanwhile say (`matured.matured`).
 
-    >>> good = Observed(requests=4_000, errors=1, latency=[(5.0, 4_000)])
-    >>> rest = Observed(requests=12_000, errors=3, latency=[(5.0, 12_000)])
+    >>> good = Observed(requests=4_000, errors=1, latency=[(5.0, 4_000)], scores=[(1.0, 4_000)])
+    >>> rest = Observed(requests=12_000, errors=3, latency=[(5.0, 12_000)], scores=[(1.0, 12_000)])
     >>> decide(25, good, rest, 900, Canary()).decision.value
     'PROMOTE'
     >>> bad = Observed(requests=4_000, errors=800, latency=[(5.0, 4_000)])

@@ -85,12 +85,23 @@ class Watch:
 
     def _observed(self, rollout: Rollout, counted: Counts | None) -> tuple[Observed, Observed | None]:
         ready, restarts = candidate.alive(self._slots, self._project.name, rollout)
-        mine = replace(observed(rollout.baseline, counted, rollout.slot), ready=ready, restarts=restarts)
+        mine = replace(
+            observed(rollout.baseline, counted, rollout.slot), ready=ready, restarts=restarts,
+            unmeasured_looks=unmeasured_before(rollout) + 1,
+        )  # fmt: skip
         if rollout.stable_slot is None:
             return mine, None
         if rollout.percent == 100:
             return mine, recalled(rollout.compared_with) if rollout.compared_with else None
         return mine, observed(rollout.baseline, counted, rollout.stable_slot)
+
+
+def unmeasured_before(rollout: Rollout) -> int:
+    """How many looks in a row, up to the last one at this step, could not be measured."""
+    last = rollout.verdicts[-1] if rollout.verdicts else {}
+    if last.get("step") != rollout.step or last.get("rule") != "measured":
+        return 0
+    return next(int(check["value"] or 0) for check in last["checks"] if check["name"] == "measured")
 
 
 def seconds_since(moment: str | None) -> float:

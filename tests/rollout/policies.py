@@ -9,7 +9,7 @@ from jobs.spec import Canary, Experiment, Metric
 
 WALK = Canary(
     bake_seconds=2, deadline_seconds=90, minimum_requests=60, parity_rows=50, shadow_seconds=0, final_bake_seconds=0,
-    maximum_decisions_changed=1.0, entities=1,
+    maximum_decisions_changed=1.0, maximum_score_distance=1.0, entities=1,
 )  # fmt: skip
 """Releases of tests are random: they agree with each other on nothing. Their clients prefer one slot's customers."""
 POLICIES = {

@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from jobs.errors import TidemillError
 from jobs.rollout import machine
 from jobs.rollout.machine import Rollout, ended, enter, judged, refuse_early, refuse_second, traffic
+from jobs.rollout.observed import Observed
+from jobs.rollout.steps import decide
 from jobs.rollout.verdict import Decision, Verdict
+from jobs.rollout.watch import unmeasured_before
 from jobs.spec import Canary
 
 POLICY = Canary(steps=(5, 25, 50, 100), shadow_seconds=0, final_bake_seconds=0)
@@ -107,3 +110,16 @@ def test_whatever_happens_weights_sum_to_100_and_an_ended_candidate_has_none(sai
     if rollout.state == "rolling_back":
         shares = traffic(rollout)
         assert shares is None if first else shares == {"blue": 100, "green": 0}
+
+
+def test_looks_without_numbers_are_counted_in_a_row_and_at_one_step() -> None:
+    policy = replace(POLICY, deadline_seconds=10_000)
+    rollout, blind = enter(STARTED, "5", policy), Observed(requests=None, errors=None)
+    told = []
+    for _ in range(policy.maximum_unmeasured_looks):
+        looked = replace(blind, unmeasured_looks=unmeasured_before(rollout) + 1)
+        rollout = judged(rollout, decide(5, looked, blind, 60, policy), "now")
+        told.append((rollout.verdicts[-1]["rule"], rollout.verdicts[-1]["verdict"]))
+    assert told == [("measured", "HOLD"), ("measured", "HOLD"), ("measured", "ROLL BACK")]
+    assert unmeasured_before(enter(STARTED, "5", policy)) == 0
+    assert unmeasured_before(judged(enter(STARTED, "5", policy), verdict("HOLD"), "now")) == 0

@@ -20,7 +20,7 @@ from jobs.rollout.steps import decide, decide_first, weights
 from jobs.rollout.verdict import AB_TEST, CANARY, DRIFT, GATE, PERFORMANCE, SHADOW, Decision, Stage, conclude
 from jobs.spec import Canary
 
-POLICY = Canary(bake_seconds=600, deadline_seconds=3_600, minimum_requests=500, entities=1)
+POLICY = Canary(bake_seconds=600, deadline_seconds=3_600, minimum_requests=500, entities=1, maximum_score_distance=None)
 FAST, SLOW = [(5.0, 950), (10.0, 50)], [(5.0, 500), (10.0, 100), (100.0, 400)]
 NAN = math.nan
 

@@ -19,8 +19,7 @@ from tests.simulation.traffic import Scenario, Slot
 from tests.simulation.walk import run
 
 ROOT = Path(__file__).resolve().parents[2]
-POLICY = Canary(maximum_score_distance=0.2)
-"""The default policy with its optional check on scores."""
+POLICY = Canary()
 STRICT = replace(POLICY, maximum_latency_ratio=1.2, latency_floor_milliseconds=1.0)
 ALIKE = 1_000
 DIFFERENT = 200
