@@ -33,7 +33,7 @@ demo: .began  ## Set everything up, run the whole loop, print what happened
 test: environments lint test-fast test-services  ## Set everything up, run every check and test
 
 test-fast: $(call ready,$(ALL))
-	.venv/test/bin/python -m pytest -q -m "not services and not slow"
+	.venv/test/bin/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile -m "not services and not slow"
 
 test-slow: $(call ready,$(RUNNING) test)  ## Run the whole demo from nothing, twice
 	.venv/test/bin/python -m pytest -q -m slow

@@ -20,7 +20,19 @@ HEAVY = (
 )  # fmt: skip
 DAGS_MAY = {"jobs.batch", "jobs.errors", "jobs.lake", "jobs.projects", "jobs.settings", "jobs.spec"}
 """Light and without a stage among them: a file's path and a day have one spelling each, which DAGs share."""
-CORE = {"batch", "contradictions", "errors", "lake", "policies", "reasons", "result", "settings", "slices", "spec", "storage"}
+CORE = {
+    "batch",
+    "contradictions",
+    "errors",
+    "lake",
+    "policies",
+    "reasons",
+    "result",
+    "settings",
+    "slices",
+    "spec",
+    "storage",
+}
 
 
 def imports(path: Path) -> set[str]:

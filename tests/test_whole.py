@@ -63,6 +63,10 @@ def test_the_facts_are_what_the_demo_is_there_to_show(first: tuple[dict[str, Any
     assert facts["traffic"]["drift"]["finding"] == "no drift"
     assert facts["traffic"]["labels"]["matured"] > 0
     assert (facts["drift"]["drift"]["verdict"], facts["drift"]["drift"]["finding"]) == ("RETRAIN", "drift")
+    for name in ("traffic", "drift"):
+        replay = facts[name]["replay"]
+        assert replay["vectors"] > 2_000
+        assert replay["share"] >= 0.999
     assert facts["training_retrain"]["verdict"]["verdict"] == "PROMOTE"
     canary = facts["rollout_canary"]
     assert canary["champion"]["epoch"] == 2

@@ -31,15 +31,50 @@ def join(
     A view is a table or the paths of its Parquet files. With `provenance` also `<view>__available_at`, null where
     nothing was found.
     """
+    import numpy as np
     import pyarrow as pa
 
-    rows = spine.append_column(_ROW, pa.array(range(len(spine)), pa.int64()))
+    keys = list(dict.fromkeys([*(key for view in views for key in view.entity), "event_time"]))
+    joined = spine
     with _connection() as connection:
-        connection.register("spine", rows)
+        connection.register("spine", spine.select(keys).append_column(_ROW, pa.array(np.arange(len(spine)))))
         for view, source in views.items():
-            _provide(connection, view, source, rows.schema)
-        query = _query(spine.column_names, "spine", {view: f"view_{view.name}" for view in views}, provenance)
-        return connection.sql(f"{query} order by s.{_ROW}").to_arrow_table()
+            _provide(connection, view, source, spine.schema)
+            values, places = _values_and_places(connection, view, len(spine))
+            for name in view.features:
+                joined = joined.append_column(f"{view.name}__{name}", values[name].take(places))
+            found = pa.array(places.to_numpy() < len(values) - 1)
+            joined = joined.append_column(f"{view.name}__found", found)
+            if provenance:
+                joined = joined.append_column(f"{view.name}__available_at", values["available_at"].take(places))
+    return joined
+
+
+def _values_and_places(connection: Any, view: FeatureView, rows: int) -> tuple[pa.Table, pa.Array]:
+    """The view's values with a last row of zeros, and for each row of the spine the place of its value in them.
+
+    Only places go through the join: features are gathered from the values once, in the spine's order, where a join
+    would carry all of them along and an `order by` sort them.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    name, features = (
+        f"view_{view.name}",
+        ", ".join(f"{_quoted(one)}::bigint as {_quoted(one)}" for one in view.features),
+    )
+    connection.execute(f"create temp table placed as select *, row_number() over () - 1 as __place from {name}")  # noqa: S608
+    keys = " and ".join(f"s.{_quoted(key)} = v.{_quoted(key)}" for key in view.entity)
+    matched = connection.sql(
+        f"select s.{_ROW}, v.__place from spine s asof join placed v on {keys} and s.event_time >= v.available_at "  # noqa: S608
+        f"where s.event_time < v.available_at + {_interval(view.ttl)}"
+    ).fetchnumpy()
+    values = connection.sql(f"select available_at, {features} from placed order by __place").to_arrow_table()  # noqa: S608
+    connection.execute("drop table placed")
+    places = np.full(rows, len(values), np.int64)
+    places[matched[_ROW]] = matched["__place"]
+    nothing = pa.table({"available_at": [None], **{one: [0] for one in view.features}}, values.schema)
+    return pa.concat_tables([values, nothing]).combine_chunks(), pa.array(places)
 
 
 def join_files(
@@ -87,6 +122,7 @@ def _connection(*, memory: str | None = None, spill: Path | None = None) -> Any:
 
     connection = duckdb.connect(":memory:")
     connection.execute("set timezone = 'UTC'")
+    connection.execute("set enable_progress_bar = false")
     if memory and spill:
         connection.execute(f"set memory_limit = {_text(memory)}")
         connection.execute(f"set temp_directory = {_text(str(spill))}")

@@ -221,7 +221,7 @@ FRAUD = Project(
             Threshold(metric="average_precision", minimum=0.20, allowed_regression=0.05),
             Threshold(metric="roc_auc", minimum=0.70, allowed_regression=0.03),
             Threshold(metric="expected_calibration_error", maximum=0.02),
-            Threshold(metric="mean_prediction_ratio", minimum=0.5, maximum=2.0),
+            Threshold(metric="mean_prediction_ratio", minimum=0.4, maximum=2.5),
         ),
         minimum_rows=1_000,
         minimum_positives=20,
