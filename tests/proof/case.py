@@ -40,11 +40,15 @@ class Case(Generic[Place]):
     stages: tuple[str, ...]
     """At which stage it must end, at the latest the last of them."""
     guards: tuple[str, ...]
-    """How the name of the check that fires first may begin."""
+    """How the name of the check that is named first may begin."""
     run: Callable[[Place, bool], Seen]
     """Does it; with False after its guard was taken away."""
     removed: str = ""
     """What is taken away then; empty where that is not tried."""
+
+    def expects(self, seen: Seen) -> bool:
+        """Whether it was caught at one of its stages, by one of its guards."""
+        return seen.caught and seen.stage in self.stages and seen.guard.startswith(self.guards)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,8 +84,9 @@ def judged(case: Case[Place], place: Place) -> Row:
     """The case, run with its guard and, where it says so, once more without."""
     began = time.monotonic()
     seen = case.run(place, True)
-    expected = seen.caught and seen.stage in case.stages and seen.guard.startswith(case.guards)
-    row = Row(name=case.name, done=case.done, seen=seen, as_expected=expected, seconds=0, removed=case.removed)
+    row = Row(
+        name=case.name, done=case.done, seen=seen, as_expected=case.expects(seen), seconds=0, removed=case.removed
+    )  # fmt: skip
     if case.removed:
         row = replace(row, without=case.run(place, False))
     return replace(row, seconds=round(time.monotonic() - began, 1))

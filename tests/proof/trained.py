@@ -93,14 +93,6 @@ def _unfair(table: pa.Table, early: Mask, random: np.random.Generator) -> pa.Tab
     return changed(table, "label", label)
 
 
-def _constant(table: pa.Table, early: Mask, random: np.random.Generator) -> pa.Table:
-    for name in declared().models[0].inputs:
-        column = values(table, name)
-        column[early] = 0
-        table = changed(table, name, column)
-    return table
-
-
 def _not_a_number(table: pa.Table, early: Mask, random: np.random.Generator) -> pa.Table:
     column = values(table, "customer_mean_amount_7d").astype(float)
     column[early & (random.random(len(column)) < 0.01)] = np.nan
@@ -143,7 +135,8 @@ def _too_sure(home: Home, guarded: bool) -> Seen:
     return home.decided("too-sure", project)
 
 
-RANKING = ("average_precision", "roc_auc")
+FIGURES = ("average_precision", "roc_auc", "expected_calibration_error", "mean_prediction_ratio")
+"""What a model of a spoilt world is bad at; which of them fails first is not the point."""
 FAST: tuple[Case[Home], ...] = (
     Case(
         name="features that are not a number", done="One value in a hundred of an input is NaN in the training days.",
@@ -165,23 +158,23 @@ SLOW: tuple[Case[Home], ...] = (
     ),
     Case(
         name="stale features", done=f"Every window of the training days is that of {LATER:,} payments before.",
-        stages=("gate",), guards=RANKING, run=_spoilt("stale", _stale),
+        stages=("gate",), guards=FIGURES, run=_spoilt("stale", _stale),
     ),
     Case(
         name="cents become units", done="Amounts of the training days are divided by 100, those of the test are not.",
-        stages=("gate",), guards=RANKING, run=_spoilt("units", _in_units),
+        stages=("gate",), guards=FIGURES, run=_spoilt("units", _in_units),
     ),
     Case(
         name="category codes reshuffled", done="In the training days 0 and 1 of two inputs change places and a third is dealt out anew.",
-        stages=("gate",), guards=RANKING, run=_spoilt("codes", _reshuffled),
+        stages=("gate",), guards=FIGURES, run=_spoilt("codes", _reshuffled),
     ),
     Case(
         name="trained on last year", done="The training days are from before fraud at night began.",
-        stages=("gate",), guards=RANKING, run=_spoilt("last-year", _last_year),
+        stages=("gate",), guards=FIGURES, run=_spoilt("last-year", _last_year),
     ),
     Case(
         name="flipped labels", done="5 % of the labels of the training days are turned round.",
-        stages=("gate",), guards=(*RANKING, "expected", "mean"), run=_spoilt("flipped", _flipped),
+        stages=("gate",), guards=FIGURES, run=_spoilt("flipped", _flipped),
     ),
     Case(
         name="overconfident scores", done=f"Frauds of the training days are delivered {OFTEN} times: it ranks well and is far too sure.",
@@ -190,10 +183,6 @@ SLOW: tuple[Case[Home], ...] = (
     ),
     Case(
         name="unfair slice", done="Labels of the weekends are dealt out anew: it is no good for who pays then.",
-        stages=("gate",), guards=(*RANKING, "roc_auc of weekday"), run=_spoilt("unfair", _unfair),
-    ),
-    Case(
-        name="constant output", done="All inputs of the training days are 0: it can only answer one score.",
-        stages=("gate",), guards=RANKING, run=_spoilt("constant", _constant),
+        stages=("gate",), guards=FIGURES, run=_spoilt("unfair", _unfair),
     ),
 )  # fmt: skip

@@ -173,9 +173,9 @@ def _rehearsed(kind: str, policy: Canary) -> Callable[[Walks], Seen]:
 
 
 def _twice_the_errors(place: Walks) -> Seen:
-    place.with_champion(undefined_above(177.0))
-    place.register(place.bundle(undefined_above(142.0)))
-    return place.walked(replace(POLICY, maximum_error_rate=0.1))
+    """Only the comparison can tell: the limit on its own errors is far away."""
+    place.with_champion(undefined_above(134.0))
+    return place.walked(replace(POLICY, maximum_error_rate=0.5), rehearse="errors")
 
 
 def _killed(place: Walks, seen: Traffic, facts: dict[str, Any]) -> None:
@@ -255,6 +255,6 @@ CASES: tuple[Case[Walks], ...] = (
          run=_either(candidate(weights(SEED + 5), replace(LIVE, minimum_requests=100_000, deadline_seconds=10)))),
     Case(name="stale feature store", done="The online store forgets what customers did, while the candidate has all traffic.",
          stages=("promotion",), guards=("replayed",), run=_either(candidate(weights(SEED + 6), LIVE, during=_forgetting))),
-    Case(name="2 × error rate", done="Both fail: the stable slot for 2 % of payments, the candidate for 4 %.",
+    Case(name="2 × error rate", done="The stable slot fails 5 % of payments, twice each, since they are retried there; the candidate a fifth besides.",
          stages=SHADOW_FIRST, guards=("errors beside stable",), run=_either(_twice_the_errors)),
 )  # fmt: skip
