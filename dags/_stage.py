@@ -63,7 +63,7 @@ class Stage(BaseOperator):
         **rest: Any,
     ) -> None:
         super().__init__(**rest)
-        self.command, self.project, self.conf, self.options, self.given = command, project.name, conf, options, given
+        self.command, self.project, self.conf, self.fixed, self.given = command, project.name, conf, options, given
 
     def execute(self, context: Any) -> None:
         """Runs the command; raises what Airflow makes a skip or a failure of."""
@@ -75,7 +75,7 @@ class Stage(BaseOperator):
     def start(self, context: Any, *more: str) -> tuple[int, str]:
         """The command's exit code and the last line it wrote."""
         conf = read(self.conf, context)
-        values: dict[str, Any] = {"project": self.project, **self.options}
+        values: dict[str, Any] = {"project": self.project, **self.fixed}
         for given in self.given:
             values |= given(conf, context)
         arguments = [*self.command.split(), *flags(values), *more]

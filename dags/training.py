@@ -2,16 +2,19 @@
 
 **snapshot** fixes which batches, commit and declaration are used and joins features to labels as they
 were known then; **train** tunes every learner and the baselines it has to beat; **evaluate** scores them
-and the champion on the same later days; **gate** decides, and stores its verdict win or lose;
-**register** makes what passed a release, which starts its rollout.
+and the champion on the same later days; **gate** decides, and stores its verdict win or lose. Where the
+project asks for it, **approve** then waits for a person, who is shown the verdict and the model card under
+Required Actions; without an answer in time it is a no. **register** makes what passed a release, which
+starts its rollout.
 
 Started when monitoring asks for it, or by hand from the form. A failed gate is a finding, not a fault:
 it is not tried again, the champion stays, and the task's log names each number that fell short.
 
 By hand, the same: `tidemill snapshot`, `train`, `evaluate`, `gate` and `register`, each with
-`--project <project> --run <a name of your own>`.
+`--project <project> --run <a name of your own>`; `approval show` and `approval answer` in between.
 """
 
+from _approval import approval
 from _conf import Training, params
 from _links import release_of, retrain_of, started
 from _stage import chosen, run, stage
@@ -40,5 +43,6 @@ for project in PROJECTS.values():
             ),
             stage("evaluate", project, Training, run),
             stage("gate", project, Training, run),
+            *approval(project, Training),
             stage("register", project, Training, run, outlets=[release_of(project)]),
         )

@@ -10,6 +10,8 @@ import typer
 from jobs.commands.shared import JsonOption, ProjectOption, RunOption, run_stage
 
 app = typer.Typer()
+approval = typer.Typer(help="Ask a person whether a run that passed the gate may be registered.", no_args_is_help=True)
+app.add_typer(approval, name="approval")
 ModelOption = Annotated[str | None, typer.Option(help="One model; by default all of the project's, in order.")]
 
 
@@ -46,6 +48,27 @@ def evaluate(project: ProjectOption, run: RunOption, as_json: JsonOption = False
 def gate(project: ProjectOption, run: RunOption, as_json: JsonOption = False) -> None:
     """Decide whether the challenger may be registered; the verdict is stored win or lose."""
     run_stage("gate", project, as_json, run=run)
+
+
+@approval.command(epilog="Example: tidemill approval show --project fraud --run first")
+def show(project: ProjectOption, run: RunOption, as_json: JsonOption = False) -> None:
+    """Print what there is to decide by, the verdict and the model cards, and write it with the plots to a page."""
+    run_stage("approval", project, as_json, run=run, action="show")
+
+
+@approval.command(
+    epilog="Example: tidemill approval answer --project fraud --run first --answer approve --by ada --note 'as agreed'"
+)
+def answer(
+    project: ProjectOption,
+    run: RunOption,
+    answer: Annotated[str, typer.Option(help="approve or reject.")],
+    by: Annotated[str, typer.Option(help="Who says so; without a name it is a timeout, and a no.")] = "",
+    note: Annotated[str, typer.Option(help="Kept in the ledger.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Keep a person's yes or no in the ledger; the newest about a run counts."""
+    run_stage("approval", project, as_json, run=run, action="answer", answer=answer, by=by, note=note)
 
 
 @app.command(epilog="Example: tidemill register --project fraud --run first")

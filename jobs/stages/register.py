@@ -17,6 +17,7 @@ from jobs.result import Result
 from jobs.rollout.verdict import Decision
 from jobs.settings import Settings
 from jobs.spec import Project
+from jobs.stages.approval import require_approval
 from jobs.stages.evaluate import read_evaluation
 from jobs.storage import Published, current, digest_code, digest_of, publish, require, verify, write_atomically
 from jobs.training import card as cards
@@ -26,8 +27,15 @@ from jobs.training.tracking import track
 
 
 def run(project: Project, settings: Settings, *, run: str) -> Result:
-    """The release of a run; raises GateRejected unless the verdict about its present evaluation is PROMOTE."""
+    """The release of a run; raises GateRejected unless the verdict about its present evaluation is PROMOTE.
+
+    Where the project asks for an approval, somebody has to have agreed to that evaluation as well.
+    """
     folder = Lake(settings.lake_uri).run(project.name, run)
+    if project.approval:
+        evaluation = require(folder / "evaluation", f"tidemill evaluate --project {project.name} --run {run}")
+        with Ledger(settings.need("database_url")) as ledger:
+            require_approval(project, ledger, run, evaluation.digest)
     bundle, candidates, snapshot = assembled(project, settings, run)
     with Ledger(settings.need("database_url")) as ledger:
         known = [bundle.release == champion.release for champion in ledger.history(project.name)]

@@ -21,6 +21,8 @@ from jobs.settings import ROOT, Settings
 
 ORCHESTRATE = ROOT / ".venv" / "orchestrate" / "bin"
 PARTS = (["api-server"], ["scheduler", "--skip-serve-logs"], ["dag-processor"], ["triggerer", "--skip-serve-logs"])
+ASKING = Path(__file__).parent / "asking"
+"""On Python's path it adds a project of that name, which asks a person before it registers."""
 RECORDER = f"""#!{sys.executable}
 # Writes down how it was called, then answers as the test laid down for this command, or runs the real one.
 import json, os, pathlib, sys
@@ -55,6 +57,7 @@ class Airflow:
             **airflow.environment(settings, own),
             "TIDEMILL_COMMAND": str(self.command),
             "TIDEMILL_LAKE_URI": settings.lake_uri,
+            "PYTHONPATH": os.pathsep.join(map(str, [ASKING, ROOT])),
         }
         self.processes: list[subprocess.Popen[bytes]] = []
 
@@ -72,7 +75,7 @@ class Airflow:
                     start_new_session=True,
                 )
             )
-        self.until(lambda: len(self.query("SELECT dag_id FROM dag WHERE NOT is_stale")) >= 4, 120)
+        self.until(lambda: len(self.query("SELECT dag_id FROM dag WHERE NOT is_stale")) >= 8, 120)
         self.until(lambda: self.query("SELECT 1 FROM job WHERE job_type = 'TriggererJob' AND state = 'running'"), 120)
         return self
 
@@ -128,14 +131,15 @@ class Airflow:
         """Every command line since the answers were laid down."""
         return [" ".join(call["arguments"]) for call in self.calls()]
 
-    def post(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+    def post(self, path: str, body: dict[str, Any], method: str = "POST") -> tuple[int, Any]:
         """The answer of Airflow's REST API."""
         import httpx
 
         base = url(self.settings, "airflow")
         password = json.loads(Path(self.environment["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"]).read_text())
         token = self.until(lambda: self._token(base, password["admin"]), 60)
-        answer = httpx.post(f"{base}/api/v2{path}", json=body, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        headers = {"Authorization": f"Bearer {token}"}
+        answer = httpx.request(method, f"{base}/api/v2{path}", json=body, headers=headers, timeout=30)
         return answer.status_code, answer.json()
 
     @staticmethod

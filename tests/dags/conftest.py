@@ -19,11 +19,15 @@ from tests.dags.airflow_here import ORCHESTRATE, Airflow
 @pytest.fixture(scope="session")
 def bag(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What Airflow makes of the DAG folder: `errors`, `dags` and `seconds` a file."""
-    home = tmp_path_factory.mktemp("bag")
+    return parsed(tmp_path_factory.mktemp("bag"))
+
+
+def parsed(home: Path, *path: Path) -> dict[str, Any]:
+    """The same, with more folders on Python's path."""
     environment = {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join(map(str, [*path, ROOT])),
         "PATH": os.environ["PATH"],
     }
     answer = subprocess.run(
