@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
 from typing import Any
@@ -58,10 +59,12 @@ def design(policy: Experiment, baseline: Baseline, delay_days: int, effect: floa
             f"nothing can be planned with variance {baseline.variance}, {baseline.per_day} events a day, effect {effect}"
         )
     alpha, deviation = share_of_alpha(policy), math.sqrt(baseline.variance)
-    each = TTestIndPower().solve_power(effect_size=effect / deviation, alpha=alpha, power=policy.power)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an effect of many standard deviations is seen in fewer than it looks for
+        each = float(TTestIndPower().solve_power(effect_size=effect / deviation, alpha=alpha, power=policy.power))
     errors = width(alpha) + normal_quantile(policy.power)
-    labels = max(2, math.ceil(4 * baseline.variance * (errors / effect) ** 2))
-    fixed = max(2, 2 * math.ceil(float(each)))
+    labels = max(4, math.ceil(4 * baseline.variance * (errors / effect) ** 2))
+    fixed = max(4, 2 * math.ceil(each)) if math.isfinite(each) else 4
     serving = math.ceil(labels / baseline.per_day)
     return Design(
         effect=effect, labels=labels, labels_fixed=fixed, price=labels / fixed, serving_days=serving,

@@ -48,8 +48,7 @@ def judge(policy: Experiment, arms: Arms, *, planned: int, waited: float) -> Ver
     """The verdict on an experiment that has had half of the traffic for `waited` seconds.
 
     A mismatch of the assignment ends it before any metric is looked at; too few entities hold. It is PROMOTE when the
-    primary metric is surely better, by the minimum effect or more as far as one can see, and every guardrail surely
-    within its margin.
+    primary metric is surely better, and every guardrail surely within its margin.
     """
     checks = list(_assigned(policy, arms.assignment))
     if not any(check.state is State.FAILED for check in checks):
@@ -89,19 +88,15 @@ def share_of_alpha(policy: Experiment) -> float:
 
 
 def _primary(policy: Experiment, metric: Metric, sides: list[Sample], alpha: float, planned: int) -> Check:
-    """Better than not at all beyond chance, and by enough to matter as far as one can see; futile when surely not."""
+    """PASSED when surely better, FAILED when surely not, or surely by less than the effect that is worth a release."""
     found = improved(
         metric.name, *sides, effect=0, alpha=alpha, planned=planned, lower_is_better=metric.lower_is_better
     )
     least = policy.minimum_effect
-    found = replace(found, rule=f"low > bound, and value >= {least:g}")
-    if found.value is None or found.high is None or min(side.count for side in sides) < MINIMUM:
+    found = replace(found, rule=f"low > bound, and high >= {least:g}")
+    if found.high is None or found.high >= least or min(side.count for side in sides) < MINIMUM:
         return found
-    if found.high < least:
-        return replace(found, state=State.FAILED, detail=f"{found.detail}; surely less than the {least:g} asked for")
-    if found.passed and found.value < least:
-        return replace(found, state=State.UNDECIDED, detail=f"{found.detail}; less than the {least:g} asked for so far")
-    return found
+    return replace(found, state=State.FAILED, detail=f"{found.detail}; surely less than the {least:g} asked for")
 
 
 def _enough(policy: Experiment, arms: Arms) -> Check:
