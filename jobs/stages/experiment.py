@@ -52,11 +52,13 @@ def run(
             f"project {project.name!r} declares no experiment; nothing was changed. Give its Project an "
             "`experiment=Experiment(primary=…, minimum_effect=…)` in its spec.py"
         )
+    if action == "plan" and known:
+        return _plan(project, project.experiment, known, effect)
     with Ledger(settings.need("database_url")) as ledger:
         study = _Study(project=project, policy=project.experiment, settings=settings, ledger=ledger)
         match action:
             case "plan":
-                return study.plan(effect, known)
+                return study.plan(effect)
             case "start":
                 return study.start(release)
             case "read":
@@ -80,35 +82,14 @@ class _Study:
     def lake(self) -> Lake:
         return Lake(self.settings.lake_uri)
 
-    def plan(self, effect: float | None, known: Baseline | None) -> Result:
-        found = known or self._baseline()
+    def plan(self, effect: float | None) -> Result:
+        found = self._baseline()
         if found is None:
             raise UsageError(
                 f"project {self.project.name!r} has no matured label of its champion to plan with; run `tidemill labels`, "
                 "or give --baseline, --variance and --per-day"
             )
-        delay = self.project.label.delay_days
-        try:
-            one = designing.design(self.policy, found, delay, effect)
-        except ValueError as error:
-            raise UsageError(f"{error}; give --baseline, --variance and --per-day, or another --effect") from None
-        others = [designing.design(self.policy, found, delay, factor * one.effect) for factor in (0.5, 2.0)]
-        least = designing.detectable(self.policy, found, delay)
-        fits = one.days <= self.policy.maximum_days
-        name, most = self.policy.primary.name, self.policy.maximum_days
-        line = (
-            f"experiment plan: {name} {found.mean:.4g}; to find {one.effect:g} better with power {self.policy.power:g} and "
-            f"alpha {self.policy.alpha:g}: {one.labels} labels ({one.labels_fixed} with a single look at the end, "
-            f"{one.price:.2f} times as many for looking at any time), {one.days} days at {found.per_day:.0f} a day, "
-            f"{delay} of them until the last label is known"
-        )
-        if not fits:
-            line += f". Too long for {most} days, in which {least:.3g} can be found"
-        facts = {
-            **one.document(), "fits": fits, "maximum_days": most, "detectable": least, "baseline": vars(found),
-            "alternatives": [other.document() for other in others],
-        }  # fmt: skip
-        return Result(line=line, facts=facts)
+        return _plan(self.project, self.policy, found, effect)
 
     def start(self, release: str | None) -> Result:
         rollout = Controller(self.project, self.settings, self.ledger).start(release, None, "ab")
@@ -245,6 +226,29 @@ class _Study:
         text = json.dumps({**document, "curve": curve}, indent=1, default=str)
         write_atomically(folder / RESULT, text.encode())
         return len(found.candidate) + len(found.stable)
+
+
+def _plan(project: Project, policy: Experiment, found: Baseline, effect: float | None) -> Result:
+    delay, name, most = project.label.delay_days, policy.primary.name, policy.maximum_days
+    try:
+        one = designing.design(policy, found, delay, effect)
+    except ValueError as error:
+        raise UsageError(f"{error}; give --baseline, --variance and --per-day, or another --effect") from None
+    others = [designing.design(policy, found, delay, factor * one.effect) for factor in (0.5, 2.0)]
+    least, fits = designing.detectable(policy, found, delay), one.days <= most
+    line = (
+        f"experiment plan: {name} {found.mean:.4g}; to find {one.effect:g} better with power {policy.power:g} and "
+        f"alpha {policy.alpha:g}: {one.labels} labels ({one.labels_fixed} with a single look at the end, "
+        f"{one.price:.2f} times as many for looking at any time), {one.days} days at {found.per_day:.0f} a day, "
+        f"{delay} of them until the last label is known"
+    )
+    if not fits:
+        line += f". Too long for {most} days, in which {least:.3g} can be found"
+    facts = {
+        **one.document(), "fits": fits, "maximum_days": most, "detectable": least, "baseline": vars(found),
+        "alternatives": [other.document() for other in others],
+    }  # fmt: skip
+    return Result(line=line, facts=facts)
 
 
 def _metrics(policy: Experiment, found: Arms) -> dict[str, Any]:

@@ -58,6 +58,7 @@ class Airflow:
             "TIDEMILL_COMMAND": str(self.command),
             "TIDEMILL_LAKE_URI": settings.lake_uri,
             "PYTHONPATH": os.pathsep.join(map(str, [ASKING, ROOT])),
+            "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "3",
         }
         self.processes: list[subprocess.Popen[bytes]] = []
 

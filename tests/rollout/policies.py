@@ -16,10 +16,11 @@ POLICIES = {
     "walk": WALK,
     "shadow": replace(WALK, steps=(50, 100), shadow_seconds=3, shadow_requests=60, final_bake_seconds=2),
     "blue_green": replace(WALK, policy="blue_green", latency_floor_milliseconds=500.0),
+    "asked for": replace(WALK, steps=(50, 100), latency_floor_milliseconds=500.0),
     "ab": replace(WALK, policy="ab", steps=(50, 100), latency_floor_milliseconds=500.0),
 }
 EXPERIMENT = Experiment(primary=Metric(name="log_loss", direction="lower"), minimum_effect=0.002)
 PROJECTS = {
-    name: replace(FRAUD, canary=policy, experiment=EXPERIMENT if name == "ab" else None)
+    name: replace(FRAUD, canary=policy, experiment=EXPERIMENT if name in ("ab", "asked for") else None)
     for name, policy in POLICIES.items()
 }
