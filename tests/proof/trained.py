@@ -142,10 +142,10 @@ def _too_sure(home: Home, guarded: bool) -> Seen:
 
 
 def _no_good_on_weekends(home: Home, guarded: bool) -> Seen:
-    project = declared()
+    project = without_thresholds(declared(), "expected_calibration_error")  # so that only the slices can tell
     if guarded:
         table = frame(signal=SIGNAL)
-        return home.candidate("unfair", _unfair(table, _before_the_test(table), np.random.default_rng(SEED)))
+        return home.candidate("unfair", _unfair(table, _before_the_test(table), np.random.default_rng(SEED)), project)
     return home.decided("unfair", replace(project, gate=replace(project.gate, slices=())))
 
 
