@@ -70,8 +70,11 @@ class Turns:
         try:
             answers = self._predict(rows, [name for one in asked for name in one.ids], shadow=shadow)
         except Exception as error:
-            for one in asked:
-                one.answers.set_exception(error)
+            if len(asked) == 1:
+                asked[0].answers.set_exception(error)
+                return
+            for one in asked:  # no request may fail for what another one asked
+                self._together([one], shadow=shadow)
             return
         first = 0
         for one in asked:
