@@ -85,6 +85,7 @@ def test_simulated_days_give_the_same_marts_on_both(tmp_path: Path) -> None:
     assert_equal(Lake(made.lake_uri), on_spark_too(made, tmp_path / "other", batches), batches)
 
 
+@pytest.mark.slow
 def test_days_of_the_handbook_give_the_same_marts_on_both(tmp_path: Path, handbook_raw: Path) -> None:
     """Three days of real rows, landed and cleaned; skipped where the public files are absent."""
     batches, made = Batches(date(2018, 4, 1), date(2018, 4, 3)), installation(tmp_path / "one", "duckdb")

@@ -209,4 +209,4 @@ def test_a_run_with_an_input_in_other_units_is_refused_until_the_champion_has_an
     verdict = gate.run(project, settings, run="cents")
     assert verdict.exit_code == 0, verdict.line
     compared = [check for check in verdict.facts["checks"] if check["name"].endswith("against the champion")]
-    assert [check["rows"] for check in compared] == [found["rows"]]
+    assert [check["samples"]["rows"] for check in compared] == [found["rows"]]

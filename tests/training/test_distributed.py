@@ -109,6 +109,7 @@ def test_it_is_as_good_as_on_one_machine(whole: Whole, workers: int) -> None:
     assert (np.diff(margins(there, rising).reshape(20, 50), axis=0) >= 0).all()  # bound to rise with x0
 
 
+@pytest.mark.slow
 def test_the_same_job_gives_the_same_bytes_and_another_process_too(whole: Whole) -> None:
     one = distributed.fit(whole, MODEL, XGBoost.start, LEARNED, ROUNDS)
     other = distributed.settled(learned(whole, {}))
@@ -167,6 +168,7 @@ def large(tmp_path: Path) -> Settings:
     return settings
 
 
+@pytest.mark.slow
 def test_a_run_past_one_machine_goes_on_to_its_evaluation_without_lightgbm(large: Settings) -> None:
     project = small_project(trials=1)
     result = train.run(project, large, run="large")
