@@ -35,7 +35,7 @@ def asked(airflow: Airflow, run: str) -> Any:
         "WHERE t.dag_id = %s AND t.run_id = %s AND t.state = 'awaiting_input'"
     )
     found = airflow.until(lambda: airflow.query(query, TRAINING, run), 120)[0]
-    time.sleep(3)  # as any person does: Airflow's executor still owns the task of a form answered in the same second
+    time.sleep(10)  # as any person does: Airflow's executor still owns the task of a form answered in the same second
     return found
 
 
