@@ -81,8 +81,12 @@ class Context:
 
     @cached_property
     def _upcoming(self) -> Iterator[dict[str, Any]]:
-        days = (NEXT.first + timedelta(days=number) for number in itertools.count())
-        return (payment for day in days for payment in self.payments(Batches(day, day), SHIFTED.first))
+        """Payments of the days that no earlier demo of this home has begun: time does not go back for live features."""
+        begun = self.settings.home / "demo" / "begun"
+        first = date.fromisoformat(begun.read_text()) + timedelta(days=1) if begun.exists() else NEXT.first
+        for day in (first + timedelta(days=number) for number in itertools.count()):
+            begun.write_text(day.isoformat())
+            yield from self.payments(Batches(day, day), SHIFTED.first)
 
     def tidemill(self, *arguments: str) -> dict[str, Any]:
         """Runs the command line as a person would and returns its JSON."""
