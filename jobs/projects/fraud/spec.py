@@ -230,7 +230,7 @@ FRAUD = Project(
     # The pace of a demo: with real clients a step bakes for hours (the defaults are ten minutes). And its machine is
     # busy with all the rest, so that only what is very slow counts as slow.
     canary=Canary(
-        latency_floor_milliseconds=100.0,
+        latency_floor_milliseconds=50.0,
         shadow_seconds=8,
         shadow_requests=200,
         bake_seconds=8,
