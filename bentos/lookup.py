@@ -22,7 +22,7 @@ LAST_KNOWN, DEFAULTS = "last_known_features", "default_features"
 """Why an answer is degraded: every view as it was read last, or zeros for at least one of them."""
 _FAILURES, _REST, _LONGEST = 2, 0.1, 5.0
 """So many look-ups that failed in a row, and then one after rests that double: what a store that is down can delay."""
-_SLOW, _SLOW_ROW = 0.1, 0.001
+_SLOW, _SLOW_ROW = 1.0, 0.001
 """A look-up that takes longer than this, and this for each row, counts as one that failed."""
 _LAST = 2.0
 """Seconds that a process which ends takes to store the events that wait in its memory."""
