@@ -172,7 +172,9 @@ def test_a_release_that_was_taken_away_is_nothing_to_fall_back_to(
 
 def test_a_request_whose_turn_comes_too_late_is_told_so(stack: Stack, bundles: dict[str, Bundle]) -> None:
     stack.assign("blue", bundles["lightgbm"])
-    stack.start_otherwise("blue", bundles["lightgbm"].release, deadline_milliseconds=1)  # reading so many rows takes longer
+    stack.start_otherwise(
+        "blue", bundles["lightgbm"].release, deadline_milliseconds=1
+    )  # reading so many rows takes longer
     body = json.dumps({"rows": [payment(number) for number in range(1_000)]})
 
     def ask(_: int) -> httpx.Response:
