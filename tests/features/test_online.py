@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -250,6 +251,18 @@ def test_threads_read_while_another_writes(url: str) -> None:
         reader.join()
     assert seen == [True] * 3 * rounds
     assert (store.read(VIEW, [("7", "b")], [T + 5])[0] == [[7, 5]]).all()
+
+
+def test_writers_who_make_the_store_at_once_all_write(tmp_path: Path) -> None:
+    together = threading.Barrier(4)
+
+    def write(folder: Path, key: str) -> int:
+        together.wait()
+        return OnlineStore.open(f"sqlite:///{folder}", FRAUD).write(VIEW, [((key, "b"), T, [1, 0])])
+
+    for number in range(10):
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(write, [tmp_path / str(number)] * 4, "cdef")) == [1, 1, 1, 1]
 
 
 def test_a_file_that_is_not_a_store_is_a_service_error(tmp_path: Path) -> None:

@@ -52,11 +52,11 @@ class SQLite:
         try:
             Path(self.label).parent.mkdir(parents=True, exist_ok=True)
             connection = self._connection("rwc")
-            if connection is None or connection.execute("pragma user_version").fetchone()[0] == _FORMAT:
+            if connection is None or _format(connection) == _FORMAT:
                 return
             _execute(connection, "pragma journal_mode = wal", _PATIENT_SECONDS)
             _execute(connection, "begin immediate", _PATIENT_SECONDS)
-            if connection.execute("pragma user_version").fetchone()[0] != _FORMAT:
+            if _format(connection) != _FORMAT:
                 # What an earlier form of the store left is dropped: `tidemill features` fills it again.
                 for (table,) in connection.execute("select name from sqlite_master where type = 'table'").fetchall():
                     connection.execute(f'drop table "{table}"')
@@ -151,7 +151,7 @@ class SQLite:
         connection = sqlite3.connect(f"{self._uri}?mode={mode}", uri=True, isolation_level=None, timeout=0)
         # The log is copied into the file when `_changed` says so: waiting for the disk is not for a request.
         for pragma in ("synchronous = normal", "wal_autocheckpoint = 0", "cache_size = -32000"):
-            connection.execute(f"pragma {pragma}")
+            _execute(connection, f"pragma {pragma}", _PATIENT_SECONDS if mode == "rwc" else _REQUEST_SECONDS)
         status = os.stat(self.label)  # noqa: PTH116
         local.connection, local.file = connection, (status.st_ino, status.st_dev)
         return connection
@@ -187,6 +187,12 @@ class SQLite:
             pass  # whoever reads next meets the same error and says so
         finally:
             self._copying.release()
+
+
+def _format(connection: sqlite3.Connection) -> int:
+    """The file's format, waited for: whoever makes the file at this moment holds it for itself alone."""
+    number: int = _execute(connection, "pragma user_version", _PATIENT_SECONDS).fetchone()[0]
+    return number
 
 
 @cache
