@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bentos.decoding import Refused
 from bentos.releases import Release
+from bentos.scoring import Prediction
 from jobs.release.reasons import reasons
 from jobs.spec import Model
 
@@ -23,17 +24,9 @@ _WAITING = 16
 _T = TypeVar("_T")
 
 
-class Explanation(msgspec.Struct, frozen=True, gc=False):
+class Explanation(Prediction, frozen=True, gc=False):
     """The prediction for one row and how it came about; `base`, `contributions` and `margin` are log-odds."""
 
-    probability: float
-    decision: str
-    release: str
-    request_id: str
-    slot: str
-    degraded: bool
-    degraded_by: tuple[str, ...]
-    unknown: tuple[str, ...]
     as_served: bool
     """Whether the vector is the one that this slot scored when the event was predicted, and not made anew."""
     base: float

@@ -206,13 +206,21 @@ def test_what_calls_for_a_training(
     assert (got.exit_code == 0, said in got.line) == (asked, True), got.line
 
 
-def test_a_training_on_what_the_champion_was_trained_on_is_refused_as_pointless_unless_forced(
+def drifted_since_the_champion(
     project: Project, settings: Settings, lake: Lake, champion: Bundle
-) -> None:
+) -> tuple[Project, date]:
+    """The project and a day with drift, no label being newer than what the champion was trained on."""
     project, day = replace(project, views=()), date(2026, 3, 1)
     publish_days(lake, Batches(date(2026, 1, 1), date(2026, 2, 28)), rows=30)
     snapshot.run(project, settings, run=str(champion.manifest["run"]), as_of=None, negative_control=False)
     verdict(lake, project, "drift", day, "drift")
+    return project, day
+
+
+def test_a_training_on_what_the_champion_was_trained_on_is_refused_as_pointless_unless_forced(
+    project: Project, settings: Settings, lake: Lake, champion: Bundle
+) -> None:
+    project, day = drifted_since_the_champion(project, settings, lake, champion)
     refused = request_retrain.run(project, settings, batches=Batches(day, day))
     assert refused.exit_code == 99
     assert "drift: as tested, but a training would be pointless" in refused.line
@@ -237,10 +245,7 @@ def test_a_training_on_what_the_champion_was_trained_on_is_refused_as_pointless_
 def test_another_declaration_is_another_training_on_the_same_data(
     project: Project, settings: Settings, lake: Lake, champion: Bundle
 ) -> None:
-    project, day = replace(project, views=()), date(2026, 3, 1)
-    publish_days(lake, Batches(date(2026, 1, 1), date(2026, 2, 28)), rows=30)
-    snapshot.run(project, settings, run=str(champion.manifest["run"]), as_of=None, negative_control=False)
-    verdict(lake, project, "drift", day, "drift")
+    project, day = drifted_since_the_champion(project, settings, lake, champion)
     changed = replace(project, models=(replace(project.models[0], trials=99),))
     assert request_retrain.run(changed, settings, batches=Batches(day, day)).exit_code == 0
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
+from tests.clients import asking
 from tests.proof.case import SEED
 
 CLIENTS, CUSTOMERS = 3, 400
@@ -69,12 +70,5 @@ class Traffic:
 def traffic(address: str, key: str, favoured: str | None = None) -> Iterator[Traffic]:
     """Clients for as long as the block lasts."""
     made = Traffic(address=address, key=key, favoured=favoured)
-    threads = [threading.Thread(target=made.ask, args=(number,), daemon=True) for number in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    try:
+    with asking(made.ask, made.over, CLIENTS):
         yield made
-    finally:
-        made.over.set()
-        for thread in threads:
-            thread.join(20)

@@ -33,6 +33,7 @@ from jobs.services import places, programs, supervisor
 from jobs.services.ports import SLOTS, url
 from jobs.settings import ROOT, Settings
 from jobs.stages import rollout
+from tests.clients import asking
 from tests.ports import free_port_base
 from tests.releases import release
 from tests.rollout.policies import PROJECTS
@@ -157,12 +158,12 @@ class Load:
     """What tells its customers from those of other tests."""
     watched: dict[int, list[str]] = field(default_factory=dict)
     """For each client its customers that the slot has answered."""
-    _over: threading.Event = field(default_factory=threading.Event)
+    over: threading.Event = field(default_factory=threading.Event)
 
     def ask(self, number: int) -> None:
         asked, mine = 0, self.watched.setdefault(number, [])
         with httpx.Client(base_url=self.address, headers={"authorization": f"Bearer {KEY}"}, timeout=15) as client:
-            while not self._over.is_set():
+            while not self.over.is_set():
                 asked += 1
                 customer = mine[asked % len(mine)] if asked % 2 and mine else f"c-{self.name}-{number}-{asked % 400}"
                 now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
@@ -186,15 +187,8 @@ class Load:
 def load(installation: Installation, clients: int = 2) -> Iterator[Load]:
     """Requests through the router for as long as the block lasts."""
     made = Load(url(installation.settings, "router"))
-    threads = [threading.Thread(target=made.ask, args=(number,), daemon=True) for number in range(clients)]
-    for thread in threads:
-        thread.start()
-    try:
+    with asking(made.ask, made.over, clients):
         yield made
-    finally:
-        made._over.set()
-        for thread in threads:
-            thread.join(20)
 
 
 @contextmanager

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import httpx
 
+from tests.clients import asking
 from tests.serving.conftest import Stack, payment, until
+
+CLIENTS = 4
 
 
 class Answered(NamedTuple):
@@ -20,23 +26,14 @@ class Answered(NamedTuple):
     body: dict[str, Any]
 
 
+@dataclass
 class Load:
-    """As many clients as asked for, each with one request at a time; a context manager."""
+    """Four clients of the slot or of the router, each with one request at a time."""
 
-    def __init__(self, stack: Stack, where: str = "blue", clients: int = 4) -> None:
-        self._stack, self._where, self._stop = stack, where, threading.Event()
-        self.answers: list[Answered] = []
-        self._threads = [threading.Thread(target=self._ask, args=(number, clients)) for number in range(clients)]
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+    stack: Stack
+    where: str
+    answers: list[Answered] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
 
     def more(self, count: int) -> None:
         """Returns after so many more answers."""
@@ -47,11 +44,15 @@ class Load:
         """Returns once the newest answer is degraded, or is not any more."""
         until(lambda: self.answers and self.answers[-1].body.get("degraded") is degraded, 60)
 
-    def _ask(self, worker: int, clients: int) -> None:
-        number = worker
-        with self._stack.client(self._where) as client:
-            while not self._stop.is_set():
-                number += clients
+    def failed(self) -> list[Answered]:
+        """What was answered with another status than 200, or not at all."""
+        return [one for one in self.answers if one.status != 200]
+
+    def ask(self, number: int) -> None:
+        """One client's requests, one after the other until they are over."""
+        with self.stack.client(self.where) as client:
+            while not self.over.is_set():
+                number += CLIENTS
                 began = time.monotonic()
                 try:
                     answer = client.post("/fraud/predict", json=payment(number))
@@ -59,3 +60,11 @@ class Load:
                 except httpx.HTTPError as error:
                     body, status = {"error": repr(error)}, 0
                 self.answers.append(Answered(began, time.monotonic() - began, status, body))
+
+
+@contextmanager
+def load(stack: Stack, where: str = "blue") -> Iterator[Load]:
+    """Requests for as long as the block lasts."""
+    made = Load(stack, where)
+    with asking(made.ask, made.over, CLIENTS):
+        yield made

@@ -18,7 +18,7 @@ from jobs.errors import ServiceError
 from jobs.release.bundle import Bundle
 from tests.features.stores import RedisServer
 from tests.serving.conftest import Stack, make_stack, payment, until
-from tests.serving.load import Answered, Load
+from tests.serving.load import Answered, load
 
 pytestmark = pytest.mark.services
 
@@ -45,29 +45,29 @@ def test_redis_stopped_and_killed_under_load(tmp_path: Path, redis: RedisServer,
     try:
         stack.assign("blue", bundles["lightgbm"])
         stack.start("blue", bundles["lightgbm"].release)
-        with Load(stack) as load:
-            load.more(400)
-            assert causes(load.answers) == {()}
+        with load(stack) as clients:
+            clients.more(400)
+            assert causes(clients.answers) == {()}
             redis.send(signal.SIGSTOP)
-            load.until_degraded(True)
-            hung = len(load.answers)
+            clients.until_degraded(True)
+            hung = len(clients.answers)
             time.sleep(3)
-            stopped = load.answers[hung:]
+            stopped = clients.answers[hung:]
             redis.send(signal.SIGCONT)
-            load.until_degraded(False)
+            clients.until_degraded(False)
             redis.stop(signal.SIGKILL)
-            load.until_degraded(True)
-            load.more(200)
-        assert {one.status for one in load.answers} == {200}
+            clients.until_degraded(True)
+            clients.more(200)
+        assert {one.status for one in clients.answers} == {200}
         assert causes(stopped) <= {("last_known_features",), ("default_features",)}
         assert len(stopped) > 300, "it answers on"
         assert slow(stopped) <= 4 * 6, "each trial of the breaker may cost every client one time-out, and no more"
-        assert {("last_known_features",), ()} <= causes(load.answers)
-        assert stack.counted("tidemill_degraded_total") == sum(one.body["degraded"] for one in load.answers)
+        assert {("last_known_features",), ()} <= causes(clients.answers)
+        assert stack.counted("tidemill_degraded_total") == sum(one.body["degraded"] for one in clients.answers)
         assert stack.counted("tidemill_breaker") > 0
         assert stack.counted("tidemill_breaker_opened_total") >= 2
         assert stack.counted("tidemill_predictions_dropped_total") == 0
-        until(lambda: len(stack.logged("t")) == len({one.body["request_id"] for one in load.answers}))
+        until(lambda: len(stack.logged("t")) == len({one.body["request_id"] for one in clients.answers}))
         for record in stack.logged("t").values():
             assert record["degraded"] is bool(record["degraded_by"])
         assert "the online store is not asked for a while" in (stack.settings.home / "blue.log").read_text()
@@ -80,19 +80,19 @@ def test_sqlite_locked_under_load(stack: Stack, bundles: dict[str, Bundle]) -> N
     stack.assign("blue", bundles["lightgbm"])
     stack.start("blue", bundles["lightgbm"].release)
     file = Path(stack.settings.online_store_url.removeprefix("sqlite:///")) / "fraud.sqlite"
-    with Load(stack) as load:
-        load.more(300)
+    with load(stack) as clients:
+        clients.more(300)
         lock = sqlite3.connect(file, isolation_level=None, timeout=30)
         lock.execute("begin exclusive")  # readers go on, writers wait: events are kept in memory
-        locked = len(load.answers)
-        load.more(300)
-        meanwhile = load.answers[locked:]
+        locked = len(clients.answers)
+        clients.more(300)
+        meanwhile = clients.answers[locked:]
         assert stack.counted("tidemill_events_unsaved") > 0
         lock.execute("rollback")
         until(lambda: stack.counted("tidemill_events_unsaved") == 0)
-        load.more(100)
-    assert {one.status for one in load.answers} == {200}
-    assert causes(load.answers) == {()}, "it can be read, and what waits to be written is read with it"
+        clients.more(100)
+    assert {one.status for one in clients.answers} == {200}
+    assert causes(clients.answers) == {()}, "it can be read, and what waits to be written is read with it"
     assert sum(one.seconds > 0.05 for one in meanwhile) < len(meanwhile) / 3, "not every request waits for the lock"
 
 
@@ -109,13 +109,13 @@ def test_without_its_bundle_a_slot_serves_the_release_before_and_then_the_rule(
     stack.assign("blue", Bundle(release=second.release, digest=second.digest, folder=mine, manifest=second.manifest))
     stack.start("blue", second.release)
     stack.start_router()
-    with Load(stack, "router") as load:
-        load.more(50)
+    with load(stack, "router") as clients:
+        clients.more(50)
         shutil.rmtree(mine)
         copies = stack.settings.home / "serving" / "fraud" / "releases"
         shutil.rmtree(copies / f"blue-{second.digest[:24]}")
-        load.more(50)
-        assert {one.body["release"] for one in load.answers} == {second.release}, "what is loaded goes on"
+        clients.more(50)
+        assert {one.body["release"] for one in clients.answers} == {second.release}, "what is loaded goes on"
 
     stack.stop("blue")
     with pytest.raises(ServiceError, match="refused"):
@@ -134,10 +134,10 @@ def test_without_its_bundle_a_slot_serves_the_release_before_and_then_the_rule(
     with pytest.raises(ServiceError, match="refused"):
         stack.start("blue", second.release)
     assert stack.slots.state("fraud", "blue")["ready"] is False, "the router asks another slot where there is one"
-    with Load(stack, "router") as load:
-        until(lambda: any(one.status == 200 for one in load.answers))
-        load.more(50)
-    ruled = load.answers[-50:]
+    with load(stack, "router") as clients:
+        until(lambda: any(one.status == 200 for one in clients.answers))
+        clients.more(50)
+    ruled = clients.answers[-50:]
     assert {(one.status, one.body["release"], tuple(one.body["degraded_by"])) for one in ruled} == {
         (200, "rule", ("rule_baseline",))
     }

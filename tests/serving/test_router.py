@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from jobs.rollout.routes import Sharing
 from jobs.settings import Settings
 from tests.serving.conftest import Stack, payment, until
 from tests.serving.history import AS_OF
+from tests.serving.load import load
 
 
 def test_weights_are_kept_and_must_sum_to_100(settings: Settings) -> None:
@@ -74,57 +74,19 @@ def candidate(routed: Stack, bundle: Bundle, percent: int, rehearse: str | None 
             routed.stop("green", signal.SIGKILL)
 
 
-class Load:
-    """Clients that keep asking until told to stop, and what they were answered."""
-
-    def __init__(self, stack: Stack, clients: int = 4) -> None:
-        self._stack, self._stop = stack, threading.Event()
-        self.answers: list[tuple[int, str]] = []
-        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(clients)]
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def more(self, count: int) -> None:
-        wanted = len(self.answers) + count
-        until(lambda: len(self.answers) >= wanted, 60)
-
-    def _ask(self, worker: int) -> None:
-        number = worker
-        with self._stack.client("router") as client:
-            while not self._stop.is_set():
-                number += 4
-                try:
-                    answer = client.post("/fraud/predict", json=payment(number))
-                    slot = answer.json().get("slot", "") if answer.status_code == 200 else ""
-                    self.answers.append((answer.status_code, slot))
-                except httpx.HTTPError as error:
-                    self.answers.append((0, repr(error)))
-
-    def failed(self) -> list[tuple[int, str]]:
-        return [answer for answer in self.answers if answer[0] != 200]
-
-
 @pytest.mark.services
 def test_weights_change_under_load_and_no_request_fails(routed: Stack, bundles: dict[str, Bundle]) -> None:
-    with candidate(routed, bundles["xgboost"], 0), Load(routed) as load:
+    with candidate(routed, bundles["xgboost"], 0), load(routed, "router") as clients:
         for percent in (5, 25, 50, 100, 0, 30):
             routed.router.set_weights("fraud", {"blue": 100 - percent, "green": percent}, stable="blue")
             time.sleep(0.3)
-            load.more(150)
-        before, routed_so_far = routed.router.observe("fraud"), len(load.answers)
-        load.more(400)
+            clients.more(150)
+        before, routed_so_far = routed.router.observe("fraud"), len(clients.answers)
+        clients.more(400)
         time.sleep(0.2)
         after = routed.router.observe("fraud")
-        since = Counter(slot for _, slot in load.answers[routed_so_far:])
-    assert load.failed() == []
+        since = Counter(one.body["slot"] for one in clients.answers[routed_so_far:])
+    assert clients.failed() == []
     seen = {slot: between(before[slot], after[slot]).requests for slot in before}
     assert 0.15 < seen["green"] / sum(seen.values()) < 0.45
     assert 0.15 < since["green"] / sum(since.values()) < 0.45
@@ -200,15 +162,15 @@ def test_a_shadow_is_asked_the_same_and_leaves_the_answer_to_the_stable_slot(
 
 @pytest.mark.services
 def test_a_slot_is_drained_when_its_last_request_is_answered(routed: Stack, bundles: dict[str, Bundle]) -> None:
-    with candidate(routed, bundles["xgboost"], 100, "slow"), Load(routed) as load:
-        load.more(20)
+    with candidate(routed, bundles["xgboost"], 100, "slow"), load(routed, "router") as clients:
+        clients.more(20)
         with pytest.raises(ServiceError, match="100 % of the traffic"):
             routed.router.drain("fraud", "green", 5)
         routed.router.set_weights("fraud", {"blue": 100}, stable="blue")
         routed.router.drain("fraud", "green", 10)
         routed.stop("green", signal.SIGKILL)
-        load.more(100)
-    assert load.failed() == []
+        clients.more(100)
+    assert clients.failed() == []
 
 
 @pytest.mark.services
@@ -240,14 +202,14 @@ def test_explanations_go_where_predictions_go_and_do_not_count(routed: Stack, bu
 @pytest.mark.services
 @pytest.mark.fault("F55")
 def test_a_candidate_killed_under_load_fails_no_request(routed: Stack, bundles: dict[str, Bundle]) -> None:
-    with candidate(routed, bundles["xgboost"], 50), Load(routed) as load:
-        load.more(200)
+    with candidate(routed, bundles["xgboost"], 50), load(routed, "router") as clients:
+        clients.more(200)
         routed.stop("green", signal.SIGKILL)
-        killed_at = len(load.answers)
-        load.more(300)
+        killed_at = len(clients.answers)
+        clients.more(300)
         until(lambda: not routed.router.observe("fraud")["green"].healthy)
-    assert load.failed() == []
-    assert {slot for _, slot in load.answers[killed_at + 20 :]} == {"blue"}
+    assert clients.failed() == []
+    assert {one.body["slot"] for one in clients.answers[killed_at + 20 :]} == {"blue"}
 
 
 @pytest.mark.services
@@ -257,13 +219,13 @@ def test_a_rehearsed_candidate_shows_in_the_counts_and_not_to_clients(
     routed: Stack, bundles: dict[str, Bundle], kind: str
 ) -> None:
     before = routed.router.observe("fraud")
-    with candidate(routed, bundles["xgboost"], 50, kind), Load(routed) as load:
-        load.more(300)
+    with candidate(routed, bundles["xgboost"], 50, kind), load(routed, "router") as clients:
+        clients.more(300)
         until(lambda: between(before["green"], routed.router.observe("fraud")["green"]).requests >= 100)
     time.sleep(1.2)  # the router merges its histograms twice a second
     after = routed.router.observe("fraud")
     seen: dict[str, Any] = {slot: between(before[slot], after[slot]) for slot in before}
-    assert load.failed() == []
+    assert clients.failed() == []
     assert seen["blue"].errors == 0
     if kind == "errors":
         assert seen["green"].error_rate == pytest.approx(0.2, abs=0.08)
