@@ -67,7 +67,7 @@ def explanations(
         raise Refused(503, "there is no model to explain: answers are the rule's", retry_after=5)
     contributions = release.scorer.explain(vectors)
     margins = contributions.sum(axis=1)
-    furthest = np.abs(release.scorer.probability(margins) - [answer.probability for answer in answers]).max()
+    furthest = np.abs(release.scorer.scores_of(margins) - [answer.probability for answer in answers]).max()
     if not furthest <= TOLERANCE:
         raise Refused(500, f"release {release.name}: contributions come to a score {furthest:.3g} from the model's")
     return [

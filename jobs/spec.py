@@ -26,6 +26,7 @@ from jobs.slices import Slice as Slice  # noqa: PLC0414
 ColumnType = Literal["string", "integer", "number", "boolean", "timestamp"]
 Format = Literal["csv", "jsonl", "parquet"]
 Library = Literal["rule", "logistic_regression", "xgboost", "lightgbm"]
+TaskName = Literal["binary"]
 Function = Literal["count", "sum", "min", "max", "distinct", "last"]
 
 
@@ -176,6 +177,8 @@ class Model:
     trials: int
     metric: str
     split: Split
+    task: TaskName = "binary"
+    """What it is asked for: the label, the metrics, the learners and the answers are the task's."""
     increasing: tuple[str, ...] = ()
     """Inputs of which more may only raise a tree's score: what is known beforehand keeps small windows honest."""
     seed: int = 20_261_121

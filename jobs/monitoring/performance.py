@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from jobs.pages import inline
 from jobs.release.checks import Check, State
 from jobs.rollout.verdict import PERFORMANCE, conclude
-from jobs.spec import Gate
+from jobs.spec import Gate, Model
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from jobs.training.metrics import Outcomes
+    from jobs.training.tasks.task import Task
 
 
 SURE = 0.99
@@ -26,46 +27,51 @@ SURE = 0.99
 FINDINGS = {State.FAILED: "below the floor", State.PASSED: "holds", State.UNDECIDED: "unknown"}
 
 
-def measure(table: pa.Table, champion: str, gate: Gate) -> dict[str, Any]:
+def measure(table: pa.Table, champion: str, gate: Gate, model: Model) -> dict[str, Any]:
     """Every release's rows, positives and metrics, and the verdict on whether the champion keeps to the gate's bounds.
 
     Below the gate's minimum of rows or positives nothing is decided; nor where a metric is undefined, or beyond its bound
     within chance. A metric all of whose interval is beyond its bound asks for a training.
     """
     from jobs.training.metrics import measured
+    from jobs.training.tasks import task_of
 
+    task = task_of(model)
     releases: dict[str, dict[str, Any]] = {}
     for release in sorted(set(table.column("release").to_pylist())):
-        outcomes, scores = _outcomes(table, release)
+        outcomes, scores = _outcomes(table, release, task)
         releases[release] = {
             "rows": len(scores),
-            "positives": int(outcomes.label.sum()),
-            "metrics": measured(outcomes, scores),
+            "positives": int(task.positive(outcomes.label).sum()),
+            "metrics": measured(task.metrics, outcomes, scores),
         }
-    checks = list(_checks(table, champion, gate, releases.get(champion, {"rows": 0, "positives": 0, "metrics": {}})))
+    checks = list(
+        _checks(table, champion, gate, task, releases.get(champion, {"rows": 0, "positives": 0, "metrics": {}}))
+    )
     verdict = conclude(checks, PERFORMANCE, because="every metric keeps to the gate's bounds")
     states = {check.state for check in checks}
     worst = next(state for state in (State.FAILED, State.UNDECIDED, State.PASSED) if state in states)
     return {**verdict.document(), "finding": FINDINGS[worst], "releases": releases}
 
 
-def plots(table: pa.Table, champion: str) -> list[tuple[str, str]]:
-    """The champion's curves as (title, data URL); none while its labels are all of one class."""
-    from jobs.training.plots import calibration, precision_recall
+def plots(table: pa.Table, champion: str, model: Model) -> list[tuple[str, str]]:
+    """The champion's curves as (title, data URL); none while its labels show nothing, as those of a single class do."""
+    from jobs.training.tasks import task_of
 
-    outcomes, scores = _outcomes(table, champion)
-    if outcomes.label.all() or not outcomes.label.any():
+    task = task_of(model)
+    outcomes, scores = _outcomes(table, champion, task)
+    if not len(scores) or task.fault(outcomes.label):
         return []
     drawn = []
     with tempfile.TemporaryDirectory() as folder:
-        for title, draw in (("Precision and recall", precision_recall), ("Calibration", calibration)):
-            path = Path(folder) / f"{draw.__name__}.png"
-            draw(path, outcomes.label, {champion: scores})
-            drawn.append((title, inline(path)))
+        for plot in task.plots:
+            path = Path(folder) / f"{plot.name}.png"
+            plot.draw(path, outcomes, {champion: scores})
+            drawn.append((plot.title, inline(path)))
     return drawn
 
 
-def _checks(table: pa.Table, champion: str, gate: Gate, mine: Mapping[str, Any]) -> Iterator[Check]:
+def _checks(table: pa.Table, champion: str, gate: Gate, task: Task, mine: Mapping[str, Any]) -> Iterator[Check]:
     samples = {"rows": mine["rows"], "positives": mine["positives"]}
     few = mine["rows"] < gate.minimum_rows or mine["positives"] < gate.minimum_positives
     detail = f"{mine['rows']} labelled predictions and {mine['positives']} positives of the champion"
@@ -80,7 +86,7 @@ def _checks(table: pa.Table, champion: str, gate: Gate, mine: Mapping[str, Any])
     )
     if few:
         return
-    outcomes, scores = _outcomes(table, champion)
+    outcomes, scores = _outcomes(table, champion, task)
     for threshold in gate.thresholds:
         value = mine["metrics"].get(threshold.metric)
         low, high = _interval(threshold.metric, outcomes, scores)
@@ -119,7 +125,7 @@ def _interval(metric: str, outcomes: Outcomes, scores: NDArray[np.float64]) -> t
     return float(low), float(high)
 
 
-def _outcomes(table: pa.Table, release: str) -> tuple[Outcomes, NDArray[np.float64]]:
+def _outcomes(table: pa.Table, release: str, task: Task) -> tuple[Outcomes, NDArray[np.float64]]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -129,7 +135,7 @@ def _outcomes(table: pa.Table, release: str) -> tuple[Outcomes, NDArray[np.float
     rows = table.filter(pc.equal(table.column("release"), release))
     times = rows.column("event_time").cast(pa.timestamp("us", "UTC")).cast(pa.int64())
     outcomes = Outcomes(
-        label=np.asarray(rows.column("label").to_numpy(), dtype=np.bool_),
+        label=task.labels(rows.column("label")),
         event_time=times.to_numpy(),
         entity=codes_of(rows.column("entity")),
     )

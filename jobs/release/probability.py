@@ -6,7 +6,7 @@ but where doubles end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,11 @@ from numpy.typing import NDArray
 from jobs.errors import TamperedError
 
 Margins = NDArray[np.float64]
+
+
+def scores_of(margins: Margins, entry: Mapping[str, Any]) -> Margins:
+    """What a model answers, of its raw margins and as its manifest entry says, by its task; entries written before there were tasks are binary."""
+    return _SCORES[entry.get("task", "binary")](margins, entry)
 
 
 def probability(margins: Margins, entry: Mapping[str, Any]) -> Margins:
@@ -72,3 +77,6 @@ def _between(margins: Margins, at: Margins, becomes: Margins) -> Margins:
     rise = np.where(inside, becomes[end] - becomes[start], 1.0)
     value = becomes[start] + (margins - at[start]) * (rise / run)
     return np.where(inside, np.minimum(value, becomes[end]), value)
+
+
+_SCORES: Mapping[str, Callable[[Margins, Mapping[str, Any]], Margins]] = {"binary": probability}

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.errors import TamperedError
-from jobs.release.probability import probability
+from jobs.release.probability import scores_of
 
 Vectors = NDArray[np.float64]
 FEW_ROWS = 64
@@ -49,12 +49,12 @@ class Scorer(ABC):
         return scorer
 
     def score(self, vectors: Vectors) -> Vectors:
-        """The calibrated probability of each row; raises ValueError as `margins` does."""
-        return self.probability(self.margins(vectors))
+        """What the model's task answers for each row, a probability for one; raises ValueError as `margins` does."""
+        return self.scores_of(self.margins(vectors))
 
-    def probability(self, margins: Vectors) -> Vectors:
-        """The calibrated probability of each raw margin."""
-        return probability(margins, self.entry)
+    def scores_of(self, margins: Vectors) -> Vectors:
+        """The same of each raw margin."""
+        return scores_of(margins, self.entry)
 
     def margins(self, vectors: Vectors) -> Vectors:
         """The raw log-odds of each row, before correction and calibration.

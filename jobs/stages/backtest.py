@@ -22,12 +22,14 @@ from jobs.settings import Settings
 from jobs.spec import Library, Model, Project
 from jobs.storage import digest_code, digest_of, publish
 from jobs.training import backtest as backtests
-from jobs.training import fold_plots, plots
-from jobs.training.backtest import METRICS, Backtest, Trained
+from jobs.training import fold_plots
+from jobs.training.backtest import Backtest, Trained
 from jobs.training.candidates import code
-from jobs.training.frame import TrainingFrame, planned, rows_of
+from jobs.training.frame import TrainingFrame, outcomes_of, planned, rows_of
+from jobs.training.metrics import Outcomes
 from jobs.training.sources import Sources
 from jobs.training.splits import Plan, plan_of, usable
+from jobs.training.tasks import task_of
 
 PAGE, FIGURES = "backtest.html", "backtest.json"
 
@@ -75,7 +77,7 @@ def run(
             trained = backtests.run(of, frames, told)
             document = {"from": str(day), "learner": learner, **backtests.document(of, trained)}
         (folder / FIGURES).write_text(json.dumps(document, indent=1, allow_nan=False))
-        _draw(folder, project, document, trained)
+        _draw(folder, project, one, document, trained)
         return sum(fold["rows"] for fold in document["folds"])
 
     published = publish(partition, write, inputs=inputs, watermark=str(days.last))
@@ -112,18 +114,16 @@ def _total(model: Model, learners: Sequence[Library], select: str, folds: int) -
     return folds * (tuned + len(learners) + len(model.baselines))
 
 
-def _draw(folder: Path, project: Project, document: dict[str, Any], trained: Sequence[Trained]) -> None:
-    label = np.concatenate([fold.test.label for fold in trained])
+def _draw(folder: Path, project: Project, model: Model, document: dict[str, Any], trained: Sequence[Trained]) -> None:
+    task = task_of(model)
+    happened = Outcomes.of_all([outcomes_of(fold.test) for fold in trained])
     scores = {name: np.concatenate([fold.scores[name] for fold in trained]) for name in trained[0].scores}
-    plots.calibration(folder / "calibration.png", label, {"model": scores["model"]})
-    plots.precision_recall(folder / "precision-recall.png", label, scores)
-    fold_plots.folds(folder / "folds.png", document, METRICS)
-    drawn = [
-        ("Week by week", inline(folder / "folds.png")),
-        ("Precision and recall, all test days", inline(folder / "precision-recall.png")),
-        ("Calibration, all test days", inline(folder / "calibration.png")),
-    ]
-    html = page("backtest.html.j2", project=project, result=document, names=METRICS, plots=drawn)
+    fold_plots.folds(folder / "folds.png", document, task.headline)
+    drawn = [("Week by week", inline(folder / "folds.png"))]
+    for plot in task.plots:
+        plot.draw(folder / f"{plot.name}.png", happened, scores)
+        drawn.append((f"{plot.title}, all test days", inline(folder / f"{plot.name}.png")))
+    html = page("backtest.html.j2", project=project, result=document, names=task.headline, plots=drawn)
     (folder / PAGE).write_text(html)
 
 
@@ -134,5 +134,7 @@ def _line(document: dict[str, Any], where: Path) -> str:
 
     rows = {"/".join(dict.fromkeys(fold["learner"] for fold in document["folds"])): document, **document["baselines"]}
     first, last = document["folds"][0]["test"][0], document["folds"][-1]["test"][1]
-    told = "; ".join(f"{name}: {', '.join(figure(metric, of) for metric in METRICS)}" for name, of in rows.items())
+    told = "; ".join(
+        f"{name}: {', '.join(figure(metric, of) for metric in document['mean'])}" for name, of in rows.items()
+    )
     return f"{document['project']}: {len(document['folds'])} folds tested on {first}..{last}; {told}; page: {where}"

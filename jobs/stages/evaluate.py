@@ -17,7 +17,8 @@ from jobs.storage import Published, digest_code, publish, require
 from jobs.training import champion as rivals
 from jobs.training import costs, evaluation, explanations, metrics, plots, slices
 from jobs.training.distributed import trainable
-from jobs.training.frame import Frame, read_frame
+from jobs.training.frame import Frame, outcomes_of, read_frame
+from jobs.training.tasks import binary, task_of
 
 
 def run(project: Project, settings: Settings, *, run: str, past: Sequence[Champion] | None = None) -> Result:
@@ -41,7 +42,7 @@ def run(project: Project, settings: Settings, *, run: str, past: Sequence[Champi
     champion = evaluation.rival_of(history, releases, run)
     inputs = {f"{model}/{library}": one.digest for model, found in candidates.items() for library, one in found.items()}
     inputs |= {"snapshot": snapshot.digest, "champion": champion.digest if champion else "", "spec": project.digest}
-    inputs["code"] = digest_code(evaluation, rivals, explanations, slices, metrics, plots)
+    inputs["code"] = digest_code(evaluation, binary, rivals, explanations, slices, metrics, plots)
     frame_of = functools.cache(lambda model: read_frame(project, model, snapshot, settings))
     worth = {}
     for model in project.models:
@@ -89,8 +90,8 @@ def _header(run: str, snapshot: Published) -> dict[str, Any]:
 
 
 def _draw(folder: Path, project: Project, model: Model, test: Frame, found: evaluation.Evaluated) -> None:
-    plots.precision_recall(folder / f"{model.name}-precision-recall.png", test.label, found.scores)
-    plots.calibration(folder / f"{model.name}-calibration.png", test.label, found.scores)
+    for plot in task_of(model).plots:
+        plot.draw(folder / f"{model.name}-{plot.name}.png", outcomes_of(test), found.scores)
     explained = found.explained
     importance, groups = explained.document["importance"], explained.document["slices"]
     plots.explanation(

@@ -42,14 +42,14 @@ def _one(lake: Lake, ledger: Ledger, project: Project, champion: Champion, batch
     facts: dict[str, Any] = {}
 
     def write(folder: Path) -> int:
-        from jobs.training.metrics import METRICS
+        from jobs.training.tasks import task_of
 
-        table = read_labels([labels])
-        measured = performance.measure(table, champion.release, project.gate)
+        table, model = read_labels([labels]), project.models[-1]
+        measured = performance.measure(table, champion.release, project.gate, model)
         result = {"batch": str(batch), "release": champion.release, **measured}
-        drawn = performance.plots(table, champion.release)
+        drawn = performance.plots(table, champion.release, model)
         html = page(
-            "performance.html.j2", project=project, result=result, metrics=METRICS, plots=drawn, days=MATURED_DAYS,
+            "performance.html.j2", project=project, result=result, metrics=task_of(model).metrics, plots=drawn, days=MATURED_DAYS,
             sure=performance.SURE,
         )  # fmt: skip
         write_atomically(folder / REPORT, html.encode())

@@ -21,6 +21,7 @@ from jobs.storage import Published, current, digest_of, publish, require
 from jobs.training.frame import codes_of
 from jobs.training.sources import Sources, marts, newest_batch, published_days
 from jobs.training.splits import Plan, judged, learned, plan
+from jobs.training.tasks import task_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -127,7 +128,7 @@ def _shuffle(file: Path, planned: Plan, seed: int) -> None:
         with pq.ParquetFile(honest) as source:
             for group in range(source.num_row_groups):
                 piece = source.read_row_group(group)
-                mine = pa.array(labels[done : done + len(piece)], pa.bool_())
+                mine = pa.array(labels[done : done + len(piece)], narrow.schema.field("label").type)
                 done += len(piece)
                 yield piece.set_column(piece.column_names.index("label"), "label", mine)
 
@@ -141,16 +142,17 @@ def _facts(project: Project, model: Model, planned: Plan, file: Path) -> dict[st
     import pyarrow.parquet as pq
 
     frame = pq.read_table(file, columns=["event_time", "label", project.entity])
-    label, entity = frame.column("label").to_numpy(), codes_of(frame.column(project.entity))
+    task, entity = task_of(model), codes_of(frame.column(project.entity))
+    positive = task.positive(task.labels(frame.column("label")))
     day = frame.column("event_time").cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy() // _DAY
     parts = {
         "train": learned(planned.final, day),
-        "test": judged(planned.final, model.split, day, entity, label),
+        "test": judged(planned.final, model.split, day, entity, positive),
     }
     return {
         **planned.document(),
         "rows": {name: int(rows.sum()) for name, rows in parts.items()},
-        "positives": {name: int(label[rows].sum()) for name, rows in parts.items()},
+        "positives": {name: int(positive[rows].sum()) for name, rows in parts.items()},
     }
 
 

@@ -11,7 +11,7 @@ from jobs.result import Result
 from jobs.settings import Settings
 from jobs.spec import Library, Model, Project
 from jobs.storage import Published, require
-from jobs.training.candidates import Run, Task, read_training, train_candidate
+from jobs.training.candidates import Run, Training, read_training, train_candidate
 from jobs.training.distributed import left_out, trainable
 from jobs.training.tracking import track
 
@@ -27,9 +27,9 @@ def run(project: Project, settings: Settings, *, run: str, model: str | None = N
     published: dict[tuple[Model, Library], Published] = {}
     with counter(sum(one.trials * len(one.learners) for one in models), "tuning") as progress:
         for one in models:
-            task = Task(run=this, model=one)
+            training = Training(run=this, model=one)
             for library in (*one.baselines, *one.learners):
-                published[one, library] = train_candidate(task, library, progress)
+                published[one, library] = train_candidate(training, library, progress)
     seconds = round(time.monotonic() - began, 1)
     tracked = track(project, settings, run, snapshot, folder, published)
     facts: dict[str, Any] = {
@@ -40,15 +40,15 @@ def run(project: Project, settings: Settings, *, run: str, model: str | None = N
         "models": {},
     }
     for (one, library), candidate in published.items():
-        training = read_training(candidate)
+        document = read_training(candidate)
         facts["models"].setdefault(one.name, {})[library] = {
             "digest": candidate.digest,
-            "validation": training["validation"],
-            "params": training["params"],
-            "rounds": training["rounds"],
-            "trials": len(training["trials"]),
-            "imbalance": training["imbalance"],
-            "calibration": training["model"].get("calibration"),
+            "validation": document["validation"],
+            "params": document["params"],
+            "rounds": document["rounds"],
+            "trials": len(document["trials"]),
+            "imbalance": document["imbalance"],
+            "calibration": document["model"].get("calibration"),
             "trained": candidate.changed,
         }
     figures = ", ".join(

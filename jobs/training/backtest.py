@@ -15,10 +15,9 @@ from jobs.spec import Library, Model, Project
 from jobs.training.fitting import Configuration, Fitted, fit, score
 from jobs.training.frame import Frame, TrainingFrame, outcomes_of
 from jobs.training.metrics import LOWER_IS_BETTER, interval, measured, middle, resampled
+from jobs.training.tasks import task_of
 from jobs.training.tuning import tune
 
-METRICS = ("roc_auc", "average_precision", "card_precision_at_100")
-"""What is averaged over the folds."""
 Select = Literal["each", "once"]
 Scores = NDArray[np.float64]
 
@@ -57,16 +56,16 @@ class Trained:
 
     def document(self, model: Model) -> dict[str, Any]:
         """The fold as JSON."""
-        outcomes = outcomes_of(self.test)
-        figures = {name: measured(outcomes, scores) for name, scores in self.scores.items()}
-        intervals = {name: interval(name, outcomes, self.scores["model"], seed=model.seed) for name in METRICS}
+        outcomes, task = outcomes_of(self.test), self.frame.task
+        figures = {name: measured(task.metrics, outcomes, scores) for name, scores in self.scores.items()}
+        intervals = {name: interval(name, outcomes, self.scores["model"], seed=model.seed) for name in task.headline}
         plan, calibration = self.frame.plan, self.fitted.entry.get("calibration", {})
         return {
             **plan.final.document(),
             "validation": [fold.document() for fold in plan.validation],
             "left_out": [fold.document() for fold in plan.left_out],
             "rows": len(self.test),
-            "positives": int(self.test.label.sum()),
+            "positives": int(task.positive(self.test.label).sum()),
             "learner": self.configuration.library,
             "params": dict(self.configuration.params),
             "rounds": self.configuration.rounds,
@@ -94,26 +93,26 @@ def document(backtest: Backtest, folds: Sequence[Trained]) -> dict[str, Any]:
     `std` is that of the folds themselves (divided by their number, as scikit-learn does). The interval of a
     mean is by bootstrap of the entities within each fold.
     """
-    described = [fold.document(backtest.model) for fold in folds]
+    described, names = [fold.document(backtest.model) for fold in folds], task_of(backtest.model).headline
     drawn = {
         name: np.mean(
             [resampled(name, outcomes_of(one.test), one.scores["model"], seed=backtest.model.seed) for one in folds],
             axis=0,
         )
-        for name in METRICS
+        for name in names
     }
     intervals = {name: middle(values) for name, values in drawn.items()}
     baselines: dict[str, Any] = {}
     for library in described[0]["baselines"]:
         figures = [one["baselines"][library] for one in described]
-        baselines[library] = {"mean": _over(figures, np.mean), "std": _over(figures, np.std)}
+        baselines[library] = {"mean": _over(names, figures, np.mean), "std": _over(names, figures, np.std)}
     return {
         "project": backtest.project.name,
         "model": backtest.model.name,
         "select": backtest.select,
         "folds": described,
-        "mean": _over([one["metrics"] for one in described], np.mean),
-        "std": _over([one["metrics"] for one in described], np.std),
+        "mean": _over(names, [one["metrics"] for one in described], np.mean),
+        "std": _over(names, [one["metrics"] for one in described], np.std),
         "intervals": {name: {"low": _known(low), "high": _known(high)} for name, (low, high) in intervals.items()},
         "baselines": baselines,
         "frozen": list(_frozen(backtest, folds, described)),
@@ -163,13 +162,13 @@ def _frozen(backtest: Backtest, folds: Sequence[Trained], described: Sequence[Ma
         yield {
             "test": retrained["test"],
             "age_days": (fold.frame.plan.final.test.first - first.frame.plan.final.test.first).days,
-            "metrics": measured(outcomes_of(fold.test), scores),
+            "metrics": measured(fold.frame.task.metrics, outcomes_of(fold.test), scores),
             "retrained": retrained["metrics"],
         }
 
 
-def _over(figures: Sequence[Mapping[str, Any]], take: Any) -> dict[str, float | None]:
-    columns = {name: [one[name] for one in figures] for name in METRICS}
+def _over(names: Sequence[str], figures: Sequence[Mapping[str, Any]], take: Any) -> dict[str, float | None]:
+    columns = {name: [one[name] for one in figures] for name in names}
     return {name: None if None in values else float(take(values)) for name, values in columns.items()}
 
 

@@ -28,8 +28,11 @@ from jobs.training import (
     splits,
     tuning,
 )  # fmt: skip
-from jobs.training.fitting import Configuration, Judged, fit
-from jobs.training.frame import TrainingFrame, read_frame
+from jobs.training.fitting import Configuration, Fitted, Judged, fit
+from jobs.training.frame import TrainingFrame, outcomes_of, read_frame
+from jobs.training.metrics import Outcomes
+from jobs.training.tasks import binary
+from jobs.training.tasks.task import Task
 from jobs.training.tuning import Tuned, tune
 
 
@@ -45,7 +48,7 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class Training:
     """One of a run's models, and its frame, read when the first candidate needs it."""
 
     run: Run
@@ -60,17 +63,17 @@ class Task:
         return self.run.folder / "candidates" / self.model.name / library
 
 
-def train_candidate(task: Task, library: Library, progress: Callable[[], None] = lambda: None) -> Published:
+def train_candidate(training: Training, library: Library, progress: Callable[[], None] = lambda: None) -> Published:
     """The published candidate: model files, `training.json`, `validation.parquet` and plots."""
-    model, snapshot = task.model, task.run.snapshot
+    model, snapshot = training.model, training.run.snapshot
     inputs = {"snapshot": snapshot.digest, "model": digest_of(repr(model)), "library": library, "code": code()}
-    inputs |= distributed.inputs_of(task.run.project, model, snapshot, task.run.settings)
+    inputs |= distributed.inputs_of(training.run.project, model, snapshot, training.run.settings)
 
     def write(folder: Path) -> int:
-        frame = task.frame
-        tuned = _tuned(task, library, digest_of(inputs), progress) if library in model.learners else None
+        frame = training.frame
+        tuned = _tuned(training, library, digest_of(inputs), progress) if library in model.learners else None
         configuration = tuned.configuration if tuned else Configuration(library=library, params={})
-        fitted = fit(task.run.project, model, configuration, frame, folder)
+        fitted = fit(training.run.project, model, configuration, frame, folder)
         document: dict[str, Any] = {
             "model": fitted.entry,
             "params": dict(configuration.params),
@@ -83,12 +86,12 @@ def train_candidate(task: Task, library: Library, progress: Callable[[], None] =
             "rows": {"train": len(frame.of("train")), "validation": sum(len(one.rows) for one in fitted.validation)},
             "snapshot": snapshot.digest,
         }
-        _draw(folder, library, fitted.validation, fitted.importance)
+        _draw(folder, library, frame.task, fitted)
         _write_scores(folder / "validation.parquet", fitted.validation)
         (folder / "training.json").write_text(json.dumps(document, indent=1, allow_nan=False))
         return int(document["rows"]["train"])
 
-    return publish(task.partition(library), write, inputs=inputs, watermark=snapshot.manifest.watermark)
+    return publish(training.partition(library), write, inputs=inputs, watermark=snapshot.manifest.watermark)
 
 
 def read_training(candidate: Published) -> dict[str, Any]:
@@ -100,6 +103,7 @@ def read_training(candidate: Published) -> dict[str, Any]:
 def code() -> str:
     """A digest of the code and packages that decide what comes of a configuration and a frame."""
     modules = (
+        binary,
         calibration,
         distributed,
         exports,
@@ -116,26 +120,26 @@ def code() -> str:
     return digest_of([digest_code(*modules), {name: importlib.metadata.version(name) for name in packages}])
 
 
-def _tuned(task: Task, library: Library, digest: str, progress: Callable[[], None]) -> Tuned:
-    run, model = task.run, task.model
+def _tuned(training: Training, library: Library, digest: str, progress: Callable[[], None]) -> Tuned:
+    run, model = training.run, training.model
     url = run.settings.optuna_url.get_secret_value() if run.settings.optuna_url else None
     return tune(
         model,
         library,
-        task.frame,
+        training.frame,
         study=f"{run.project.name}/{run.name}/{model.name}/{library}/{digest[:12]}",
         storage=url or run.folder / "tuning" / f"{model.name}-{library}.log",
         progress=progress,
     )
 
 
-def _draw(folder: Path, library: str, validation: Sequence[Judged], importance: dict[str, float]) -> None:
-    label = np.concatenate([one.rows.label for one in validation])
-    scores = {library: np.concatenate([one.scores for one in validation])}
-    plots.precision_recall(folder / "precision-recall.png", label, scores)
-    plots.calibration(folder / "calibration.png", label, scores)
-    if importance:
-        plots.importance(folder / "importance.png", importance)
+def _draw(folder: Path, library: str, task: Task, fitted: Fitted) -> None:
+    happened = Outcomes.of_all([outcomes_of(one.rows) for one in fitted.validation])
+    scores = {library: np.concatenate([one.scores for one in fitted.validation])}
+    for plot in task.plots:
+        plot.draw(folder / f"{plot.name}.png", happened, scores)
+    if fitted.importance:
+        plots.importance(folder / "importance.png", fitted.importance)
 
 
 def _write_scores(path: Path, validation: Sequence[Judged]) -> None:

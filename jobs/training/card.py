@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.spec import Model, Project
-from jobs.training.metrics import METRICS
+from jobs.training.tasks import task_of
 
 _TEMPLATE = Path(__file__).with_suffix(".md.jinja")
 DESCRIBED = 5_000
@@ -40,7 +40,7 @@ def card(
         found=found,
         champion=champion,
         figures=figures,
-        metrics=METRICS,
+        metrics=task_of(model).metrics,
         inputs=sorted(model.inputs, key=lambda name: -importance[name]),
         reasons={reason.input: _VALUE.sub("…", reason.text) for reason in model.reasons},
         pictures=pictures,

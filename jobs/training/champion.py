@@ -31,6 +31,7 @@ from jobs.spec import Model, Project
 from jobs.storage import digest_of
 from jobs.training.frame import Frame
 from jobs.training.splits import Plan
+from jobs.training.tasks import task_of
 
 STORED_ROWS = 100
 """The fewest stored rows of the release that must be in the frame to show that its inputs are made as they were."""
@@ -81,7 +82,7 @@ def rival(
         scores = Scorer.load(folder, manifest, model.name).score(np.ascontiguousarray(test.vectors[:, columns]))
         return Rival(document={**described, "how": how}, rows=np.ones(len(test), dtype=np.bool_), scores=scores)
     rows, scores = _logged(project, test, days, champion, lake)
-    count, positives = int(rows.sum()), int(test.label[rows].sum())
+    count, positives = int(rows.sum()), int(task_of(model).positive(test.label[rows]).sum())
     gate = project.gate
     if count >= gate.minimum_rows and positives >= gate.minimum_positives:
         told = f"{why}; it is compared on the {count:,} of {len(test):,} rows that it scored when they happened"

@@ -19,16 +19,15 @@ from jobs.features.dependencies import FOUND, dependencies
 from jobs.features.live import state
 from jobs.features.online.packing import HEADER, MARK
 from jobs.projects import hook
-from jobs.release.probability import corrected, sigmoid
+from jobs.release.probability import scores_of
 from jobs.spec import FeatureView, LiveView, Model, Project
 from jobs.storage import Published, digest_code, publish, write_atomically
 from jobs.training import fitting, learners, metrics
 from jobs.training.candidates import read_training
-from jobs.training.fitting import Configuration, examples
+from jobs.training.fitting import Configuration
 from jobs.training.frame import Frame, TrainingFrame, outcomes_of
-from jobs.training.imbalance import kept
-from jobs.training.learners import LEARNERS
 from jobs.training.metrics import LOWER_IS_BETTER, difference_intervals, interval, measure
+from jobs.training.tasks import binary, task_of
 
 WORK = 8e8
 """Rows times columns times trees that all trainings without an input may come to: half a minute on one core."""
@@ -51,7 +50,7 @@ def measure_costs(
     Times are kept beside it, as no part of what is published: they are of this machine and this minute, and all that
     is published has to come out the same again.
     """
-    code = digest_code(sys.modules[__name__], dependencies_of, state, fitting, learners, metrics)
+    code = digest_code(sys.modules[__name__], dependencies_of, state, binary, fitting, learners, metrics)
     inputs = {"candidate": candidate.digest, "snapshot": snapshot.digest, "spec": project.digest, "code": code}
 
     def write(folder: Path) -> int:
@@ -94,8 +93,7 @@ def worth(model: Model, configuration: Configuration, frame: TrainingFrame) -> d
     asked = len(train) * len(model.inputs) * trees * (len(model.inputs) + 1)
     share = min(1.0, WORK / max(asked, 1))
     if share < 1:
-        drawn = np.random.default_rng(model.seed).random(len(train)) < share
-        train = train.where(train.label | drawn)
+        train = train.where(frame.task.thinned(train, share, model.seed))
     outcomes, sign = outcomes_of(held), -1.0 if model.metric in LOWER_IS_BETTER else 1.0
     full = _scores(model, configuration, train, held, share)
     without: dict[str, Scores] = {}
@@ -119,7 +117,9 @@ def worth(model: Model, configuration: Configuration, frame: TrainingFrame) -> d
         "low": _known(low),
         "high": _known(high),
         "rows": {"learned": len(train), "judged": len(held)},
-        "positives": {"learned": int(train.label.sum()), "judged": int(held.label.sum())},
+        "positives": {
+            what: int(frame.task.positive(rows.label).sum()) for what, rows in (("learned", train), ("judged", held))
+        },
         "negatives_kept": share,
         "inputs": losses,
     }
@@ -178,10 +178,11 @@ def timed(project: Project, model: Model, rows: Frame) -> dict[str, Any]:
 
 
 def _scores(model: Model, configuration: Configuration, train: Frame, held: Frame, share: float) -> Scores:
-    learned = examples(model, configuration.params, train)
-    grown = LEARNERS[configuration.library].grow(configuration.of_library(), learned, held.vectors, model.seed)
+    task, params = task_of(model), configuration.params
+    learned, learner = task.examples(model, params, train), task.learners[configuration.library]
+    grown = learner.grow(task.of_library(params), learned, held.vectors, model.seed)
     margins = next(margins for rounds, margins in grown if rounds >= configuration.rounds)
-    return sigmoid(corrected(margins, kept(configuration.params) * share))
+    return scores_of(margins, task.entry(params, share))
 
 
 def _without(rows: Frame, index: int) -> Frame:

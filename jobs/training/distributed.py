@@ -24,18 +24,17 @@ import numpy as np
 from jobs.batch import Batches
 from jobs.errors import SettingError, TidemillError
 from jobs.settings import ROOT, Settings
-from jobs.spec import Library, Model, Project
+from jobs.spec import Model, Project
 from jobs.storage import Published, verify
 from jobs.training.exports import settled
 from jobs.training.imbalance import NAMES
-from jobs.training.learners import XGBoost
+from jobs.training.tasks import task_of
+from jobs.training.tasks.binary import XGBOOST
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame
 
-LEARNERS: tuple[Library, ...] = ("xgboost",)
-"""What Spark has a learner of: LightGBM has none that installs without a package repository of Java's."""
 _CONNECT = ("SPARK_REMOTE", "SPARK_CONNECT_MODE_ENABLED", "SPARK_API_MODE", "SPARK_LOCAL_REMOTE")
 
 
@@ -98,7 +97,7 @@ def trainable(project: Project, snapshot: Published, settings: Settings) -> Proj
     models = []
     for model in project.models:
         whole = Whole.of(frame_file(project, model, snapshot), settings)
-        learners = tuple(one for one in model.learners if one in LEARNERS or whole is None)
+        learners = tuple(one for one in model.learners if one in task_of(model).distributed or whole is None)
         if not learners and whole:
             raise SettingError(
                 f"model {model.name!r} has no learner that trains on Spark, and {whole.rows:,} rows are more than "
@@ -179,7 +178,7 @@ def learn(job: Job, settings: Settings) -> Any:
     from jobs.spark import session
 
     spark = session(settings)
-    pinned = XGBoost().pinned(
+    pinned = XGBOOST.pinned(
         {name: value for name, value in job.params.items() if name not in NAMES}, job.increasing, job.seed
     )
     for name in ("nthread", "objective"):  # the estimator's own

@@ -21,16 +21,11 @@ from jobs.training.candidates import read_training
 from jobs.training.explanations import Explained, explain
 from jobs.training.fitting import score
 from jobs.training.frame import TrainingFrame, outcomes_of
-from jobs.training.metrics import LOWER_IS_BETTER, METRICS, Outcomes, difference_intervals, interval, measured
+from jobs.training.metrics import LOWER_IS_BETTER, Outcomes, difference_intervals, interval, measured
 from jobs.training.slices import sliced
+from jobs.training.tasks import task_of
 
 Scores = NDArray[np.float64]
-REVIEW_SHARE = 0.02
-"""The share of the validation rows that people have the time to look at: it sets the review threshold."""
-DECLINE_PRECISION = 0.8
-"""How sure a decline must be: of the validation rows scored as high, so many are positives."""
-DECLINE_ROWS = 20
-"""The fewest such rows that show it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +64,14 @@ def evaluate(
     """
     for candidate in candidates.values():
         verify(candidate)
-    test = frame.of("test")
+    test, task = frame.of("test"), frame.task
     picked, outcomes = pick(model, candidates), outcomes_of(test)
     trainings = {library: read_training(candidate) for library, candidate in candidates.items()}
     scores = {
         library: score(project, test, candidates[library].folder, trainings[library]["model"])
         for library in (picked, *model.baselines)
     }
-    baselines = {library: measured(outcomes, scores[library]) for library in model.baselines}
+    baselines = {library: measured(task.metrics, outcomes, scores[library]) for library in model.baselines}
     slices = project.gate.slices
     scorer = Scorer.load(candidates[picked].folder, {"models": [trainings[picked]["model"]]})
     explained = explain(model, slices, test, scorer)
@@ -87,16 +82,16 @@ def evaluate(
             library: {"digest": candidates[library].digest, "validation": trainings[library]["validation"]}
             for library in candidates
         },
-        "challenger": measured(outcomes, scores[picked]),
+        "challenger": measured(task.metrics, outcomes, scores[picked]),
         "intervals": _intervals(model, outcomes, scores[picked]),
         "baselines": baselines,
         "champion": None,
         "rows": len(test),
-        "positives": int(test.label.sum()),
+        "positives": int(task.positive(test.label).sum()),
         "days": frame.plan.document(),
-        "learned_positives": int(frame.of("train").label.sum()),
+        "learned_positives": int(task.positive(frame.of("train").label).sum()),
         "differences": _differences([model.metric], model, outcomes, scores[picked], _some(scores, model.baselines)),
-        "decisions": decisions(candidates[picked]),
+        "decisions": decisions(model, candidates[picked]),
         "slices": sliced(model, slices, test, scores[picked]),
         "explanations": explained.document,
     }
@@ -106,8 +101,8 @@ def evaluate(
         if rival.scores is not None and rival.rows is not None:
             both = np.flatnonzero(rival.rows)
             some = outcomes.take(both)
-            rival.document["metrics"] = measured(some, rival.scores)
-            rival.document.update(rows=len(both), positives=int(some.label.sum()))
+            rival.document["metrics"] = measured(task.metrics, some, rival.scores)
+            rival.document.update(rows=len(both), positives=int(task.positive(some.label).sum()))
             bounded = [one.metric for one in project.gate.thresholds if one.allowed_regression is not None]
             names, theirs = list(dict.fromkeys((model.metric, *bounded))), {"champion": rival.scores}
             document["differences"] |= _differences(names, model, some, scores[picked][both], theirs)
@@ -118,7 +113,7 @@ def evaluate(
 
 def _intervals(model: Model, outcomes: Outcomes, scores: Scores) -> dict[str, dict[str, float | None]]:
     """The 95 % interval of every metric, by bootstrap of the entities."""
-    found = {name: interval(name, outcomes, scores, seed=model.seed) for name in METRICS}
+    found = {name: interval(name, outcomes, scores, seed=model.seed) for name in task_of(model).metrics}
     return {name: {"low": _known(low), "high": _known(high)} for name, (low, high) in found.items()}
 
 
@@ -153,26 +148,9 @@ def rival_of(history: Sequence[Champion], releases: Path, run: str) -> Champion 
     return None
 
 
-def decisions(candidate: Published) -> dict[str, float]:
-    """The score thresholds that serving decides by, chosen on the scores of the validation folds.
-
-    Review: the top 2 % of scores. Decline: the lowest score, at or above review, such that at least
-    80 % of the rows from it upwards (and at least 20 rows) are positives; where there is none, 2.0:
-    the model alone never declines. Rules come before both.
-    """
+def decisions(model: Model, candidate: Published) -> dict[str, float]:
+    """The thresholds that serving decides by, as the model's task chooses them on the scores of the validation folds."""
     import pyarrow.parquet as pq
 
-    table = pq.read_table(candidate.folder / "validation.parquet")
-    label, scores = np.asarray(table["label"], dtype=bool), np.asarray(table["score"], dtype=np.float64)
-    order = np.argsort(-scores, kind="stable")
-    ranked, precision = scores[order], np.cumsum(label[order]) / np.arange(1, len(label) + 1)
-    review = float(ranked[max(int(len(ranked) * REVIEW_SHARE) - 1, 0)])
-    ends = np.append(np.diff(ranked) != 0, True)
-    sure = ends & (precision >= DECLINE_PRECISION) & (np.arange(1, len(label) + 1) >= DECLINE_ROWS) & (ranked >= review)
-    decline = float(ranked[np.flatnonzero(sure)[-1]]) if sure.any() else 2.0
-    return {
-        "review": review,
-        "decline": decline,
-        "review_share": REVIEW_SHARE,
-        "decline_precision": DECLINE_PRECISION,
-    }
+    table, task = pq.read_table(candidate.folder / "validation.parquet"), task_of(model)
+    return task.decisions(task.labels(table["label"]), np.asarray(table["score"], dtype=np.float64))

@@ -14,6 +14,7 @@ from jobs.slices import Slice
 from jobs.spec import Model
 from jobs.training.frame import Frame
 from jobs.training.slices import groups_of
+from jobs.training.tasks import task_of
 
 POSITIVES, NEGATIVES = 300, 700
 """The most rows of either label that are explained: a row takes some milliseconds."""
@@ -39,7 +40,8 @@ def explain(model: Model, slices: Sequence[Slice], rows: Frame, scorer: Scorer) 
     they are among all rows. `largest_gap` is the greatest distance of a row's sum of contributions from its margin, and
     `rounding` that of its base from the usual one: what single-precision contributions lacked was added there.
     """
-    chosen, weights = _drawn(rows.label, model.seed)
+    task = task_of(model)
+    chosen, weights = _drawn(task.positive(rows.label), model.seed)
     some = rows.where(chosen)
     exact = scorer.explain(some.vectors)
     contributions = exact[:, :-1]
@@ -52,7 +54,7 @@ def explain(model: Model, slices: Sequence[Slice], rows: Frame, scorer: Scorer) 
                 groups[f"{one.name}: {name}"] = _means(model, contributions[mask], weights[mask])
     document = {
         "rows": len(some),
-        "positives": int(some.label.sum()),
+        "positives": int(task.positive(some.label).sum()),
         "base": float(np.median(exact[:, -1])),
         "largest_gap": gap,
         "rounding": float(np.abs(exact[:, -1] - np.median(exact[:, -1])).max()),

@@ -13,18 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.projects import hook
-from jobs.release.probability import corrected
 from jobs.release.scorer import Scorer
 from jobs.spec import Library, Model, Project
-from jobs.training import calibration, distributed
+from jobs.training import distributed
 from jobs.training.frame import Frame, TrainingFrame, outcomes_of
-from jobs.training.imbalance import NAMES, kept, treated
-from jobs.training.learners import LEARNERS, Examples
-from jobs.training.metrics import METRICS, measured
+from jobs.training.metrics import measured
 from jobs.training.splits import Fold
+from jobs.training.tasks import task_of
+from jobs.training.tasks.task import Task
 
 Scores = NDArray[np.float64]
-_DAY = 86_400_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,32 +35,29 @@ class Configuration:
 
     def learned(self, model: Model, rows: Frame) -> Any:
         """The library's model of some rows."""
-        return LEARNERS[self.library].fit(
-            self.of_library(), examples(model, self.params, rows), self.rounds, model.seed
-        )
+        task = task_of(model)
+        examples, params = task.examples(model, self.params, rows), task.of_library(self.params)
+        return task.learners[self.library].fit(params, examples, self.rounds, model.seed)
 
     def of_fold(self, model: Model, frame: TrainingFrame, fold: Fold) -> Any:
         """The library's model of all rows a fold learns from, on Spark where they are too many and it can."""
-        if frame.whole and self.library in distributed.LEARNERS:
+        if frame.whole and self.library in frame.task.distributed:
             return distributed.fit(frame.whole, model, self.params, fold.train, self.rounds)
         return self.learned(model, frame.learned(fold))
-
-    def of_library(self) -> dict[str, Any]:
-        """The parameters that the library itself takes."""
-        return {name: value for name, value in self.params.items() if name not in NAMES}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
     """A fold's rows and their scores, by a model that learned from the fold's train days."""
 
+    task: Task
     fold: Fold
     rows: Frame
     scores: Scores
 
     def measured(self) -> dict[str, float | None]:
-        """Every metric by name."""
-        return measured(outcomes_of(self.rows), self.scores)
+        """Every metric of the task by name."""
+        return measured(self.task.metrics, outcomes_of(self.rows), self.scores)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,22 +72,11 @@ class Fitted:
     def mean(self) -> dict[str, float | None]:
         """Every metric's mean over the validation folds; None where one leaves it undefined."""
         found = [judged.measured() for judged in self.validation]
-        columns = {name: [one[name] for one in found] for name in METRICS}
+        columns = {name: [one[name] for one in found] for name in found[0]}
         return {
             name: float(np.mean([value for value in values if value is not None])) if None not in values else None
             for name, values in columns.items()
         }
-
-
-def examples(model: Model, params: Mapping[str, Any], rows: Frame) -> Examples:
-    """What a model learns from, its positives counted and its negatives left out as the parameters say."""
-    chosen, weight = treated(params, rows.label, model.seed)
-    return Examples(
-        x=rows.vectors[chosen],
-        y=rows.label[chosen],
-        weight=weight,
-        increasing=tuple(name in model.increasing for name in model.inputs) if model.increasing else (),
-    )
 
 
 def fit(project: Project, model: Model, configuration: Configuration, frame: TrainingFrame, folder: Path) -> Fitted:
@@ -104,7 +88,9 @@ def fit(project: Project, model: Model, configuration: Configuration, frame: Tra
     entry: dict[str, Any] = {"name": model.name, "library": configuration.library, "inputs": list(model.inputs)}
     if configuration.library == "rule":
         return _ruled(project, frame, entry | {"file": None, "scorer_file": None})
-    learner, share = LEARNERS[configuration.library], kept(configuration.params)
+    task = frame.task
+    learner = task.learners[configuration.library]
+    entry |= task.entry(configuration.params)
 
     @cache
     def scorer_of(fold: Fold) -> Scorer:
@@ -115,13 +101,12 @@ def fit(project: Project, model: Model, configuration: Configuration, frame: Tra
     slice_of_time = frame.plan.calibration
     by = next(fold for fold in frame.plan.validation if fold.train == slice_of_time.train)
     held = frame.judged(slice_of_time)
-    margins = corrected(scorer_of(by).margins(held.vectors), share)
-    entry |= {"correction": share, "calibration": calibration.choose(margins, held.label, held.event_time // _DAY)}
+    entry = task.calibrated(scorer_of(by).margins(held.vectors), entry, held)
     validation = []
     for fold in frame.plan.validation:
         rows, scorer = frame.judged(fold), scorer_of(fold)
         scorer.entry = entry
-        validation.append(Judged(fold=fold, rows=rows, scores=scorer.score(rows.vectors)))
+        validation.append(Judged(task=task, fold=fold, rows=rows, scores=scorer.score(rows.vectors)))
     final = configuration.of_fold(model, frame, frame.plan.final)
     entry["file"] = learner.save(final, folder, model.name)
     entry["scorer_file"] = learner.export(final, folder, model.name, held.vectors)
@@ -139,5 +124,5 @@ def _ruled(project: Project, frame: TrainingFrame, entry: dict[str, Any]) -> Fit
     judged = []
     for fold in frame.plan.validation:
         rows = frame.judged(fold)
-        judged.append(Judged(fold=fold, rows=rows, scores=score(project, rows, Path(), entry)))
+        judged.append(Judged(task=frame.task, fold=fold, rows=rows, scores=score(project, rows, Path(), entry)))
     return Fitted(entry=entry, importance={}, validation=tuple(judged))

@@ -17,6 +17,8 @@ from jobs.training.distributed import Whole, frame_file
 from jobs.training.leaks import telling
 from jobs.training.metrics import Outcomes
 from jobs.training.splits import Fold, Plan, judged, learned
+from jobs.training.tasks import task_of
+from jobs.training.tasks.task import Task
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,7 +37,8 @@ class Frame:
     """Microseconds since 1970 UTC."""
     entity: NDArray[np.int64]
     """A number from 0 for each value of the project's entity key: who the row is about."""
-    label: NDArray[np.bool_]
+    label: NDArray[Any]
+    """As the model's task reads it."""
     vectors: NDArray[np.float64]
     payload: Mapping[str, NDArray[Any]]
     """The request as `features.request` and `features.rule` take it."""
@@ -60,6 +63,7 @@ class TrainingFrame:
     """All rows from the first day of a plan to its last, and which of them each fold uses."""
 
     rows: Frame
+    task: Task
     split: Split
     plan: Plan
     whole: Whole | None = None
@@ -72,7 +76,8 @@ class TrainingFrame:
     def judged(self, fold: Fold) -> Frame:
         """The rows a fold is judged on: without the entities known by then, if the split drops them."""
         rows = self.rows
-        return rows.where(judged(fold, self.split, rows.event_time // _DAY, rows.entity, rows.label))
+        positive = self.task.positive(rows.label)
+        return rows.where(judged(fold, self.split, rows.event_time // _DAY, rows.entity, positive))
 
     def of(self, part: str) -> Frame:
         """The rows of the final fold's `train` or `test` part."""
@@ -108,8 +113,6 @@ def frame_of(project: Project, model: Model, plan: Plan, table: pa.Table, where:
 
 def rows_of(project: Project, model: Model, table: pa.Table, where: str) -> Frame:
     """The rows of a table, whatever they are used for; raises DataRejected for unknown labels and values."""
-    import pyarrow.compute as pc
-
     missing = [name for name in ("event_id", "event_time", "label", *model.inputs) if name not in table.schema.names]
     if missing:
         raise _rejected(model, where, [f"column {name!r} is missing" for name in missing])
@@ -122,7 +125,7 @@ def rows_of(project: Project, model: Model, table: pa.Table, where: str) -> Fram
         event_id=_array(table["event_id"]),
         event_time=_array(table["event_time"]),
         entity=codes_of(table[project.entity]),
-        label=np.asarray(pc.cast(table["label"], "bool"), dtype=bool),
+        label=task_of(model).labels(table["label"]),
         vectors=np.column_stack([np.asarray(table[name], dtype=np.float64) for name in model.inputs]),
         payload={name: _array(table[name]) for name in request},
     )
@@ -133,9 +136,10 @@ def planned(model: Model, plan: Plan, rows: Frame, where: str) -> TrainingFrame:
 
     Also where an input alone tells the labels of the test.
     """
-    found = TrainingFrame(rows=rows, split=model.split, plan=plan)
+    task = task_of(model)
+    found = TrainingFrame(rows=rows, task=task, split=model.split, plan=plan)
     test = found.of("test")
-    faults = [*_fold_faults(found), *telling(model.inputs, test.vectors, test.label)]
+    faults = [*_fold_faults(found), *telling(model.inputs, test.vectors, task.positive(test.label))]
     if faults:
         raise _rejected(model, where, faults)
     return found
@@ -177,11 +181,8 @@ def _fold_faults(frame: TrainingFrame) -> Iterable[str]:
     for what, days, label in parts:
         if not len(label):
             yield f"there are no rows to {what} on in {days}"
-        elif label.all() or not label.any():
-            yield (
-                f"the rows to {what} on in {days} have a single class: "
-                f"{int(label.sum()):,} positives of {len(label):,} rows"
-            )
+        elif fault := frame.task.fault(label):
+            yield f"the rows to {what} on in {days} {fault}"
 
 
 def _input_faults(table: pa.Table, model: Model) -> list[str]:

@@ -1,7 +1,7 @@
 """How each library learns, in the order a tuning needs it: propose, grow, fit, save.
 
-Everything that decides the result is pinned here, the number of threads included, so that the same
-rows give the same bytes. Files are native (ubj, text, JSON, ONNX): nothing that runs code when read.
+What they learn is the task's (`jobs.training.tasks`). Everything else that decides the result is pinned here, the
+number of threads included, so that the same rows give the same bytes. Files are native (ubj, text, JSON, ONNX): nothing that runs code when read.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Examples:
     """What a model learns from."""
 
     x: NDArray[np.float64]
-    y: NDArray[np.bool_]
+    y: Array
     weight: NDArray[np.float64] | None = None
     increasing: Sequence[bool] = ()
     """For each column, whether more of it may only raise the score; empty where none is so bound."""
@@ -67,6 +67,9 @@ class Learner(Protocol):
 class XGBoost:
     """Histogram trees, one or a few a round; scored through ONNX when rows are few."""
 
+    def __init__(self, *, objective: Params) -> None:
+        self._objective = objective
+
     start: ClassVar[Params] = {
         "max_depth": 4, "eta": 0.08, "min_child_weight": 1.0, "subsample": 0.8, "colsample_bynode": 0.4,
         "lambda": 1.0, "num_parallel_tree": 1,
@@ -87,13 +90,12 @@ class XGBoost:
         """The parameters with everything else that decides the result."""
         bound = {"monotone_constraints": "(" + ",".join(str(int(one)) for one in increasing) + ")"}
         return {
+            **self._objective,
             **params,
             **(bound if any(increasing) else {}),
-            "objective": "binary:logistic",
             "tree_method": "hist",
             "device": "cpu",
             "max_bin": BINS,
-            "base_score": 0.5,  # from the prior, rare positives weigh too little for a leaf's least weight
             "seed": seed,
             "nthread": THREADS,
             "verbosity": 0,
@@ -136,6 +138,9 @@ class XGBoost:
 class LightGBM:
     """Leaf-wise trees, forced into their deterministic mode."""
 
+    def __init__(self, *, objective: Params) -> None:
+        self._objective = objective
+
     start: ClassVar[Params] = {
         "num_leaves": 12, "learning_rate": 0.08, "min_data_in_leaf": 20, "bagging_fraction": 0.8,
         "feature_fraction": 0.7, "lambda_l2": 1.0,
@@ -154,9 +159,9 @@ class LightGBM:
     def _pinned(self, params: Params, examples: Examples, seed: int) -> dict[str, Any]:
         bound = {"monotone_constraints": [int(one) for one in examples.increasing]}
         return {
+            **self._objective,
             **params,
             **(bound if any(examples.increasing) else {}),
-            "objective": "binary",
             "bagging_freq": 1,
             "max_bin": BINS - 1,
             "feature_pre_filter": False,
@@ -237,11 +242,6 @@ class LogisticRegression:
 
     def importance(self, model: Any, inputs: Sequence[str]) -> dict[str, float]:
         return {}
-
-
-LEARNERS: dict[str, Learner] = {
-    "logistic_regression": LogisticRegression(), "xgboost": XGBoost(), "lightgbm": LightGBM(),
-}  # fmt: skip
 
 
 def _shares(gain: dict[str, float]) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,11 +28,22 @@ Measure = Callable[[Weights], float]
 class Outcomes:
     """What happened: labels, and the day and entity each row is about."""
 
-    label: NDArray[np.bool_]
+    label: NDArray[Any]
+    """As the task has it: whether it happened, a class, a grade."""
     event_time: NDArray[np.int64]
     """Microseconds since 1970 UTC."""
     entity: NDArray[np.int64]
     """A number from 0 for each entity: equal numbers are the same one."""
+
+    @staticmethod
+    def of_all(parts: Sequence[Outcomes]) -> Outcomes:
+        """The parts one after the other; nothing of one is the same as anything of another."""
+        shifts = np.cumsum([0, *(int(part.entity.max(initial=-1)) + 1 for part in parts)])
+        return Outcomes(
+            label=np.concatenate([part.label for part in parts]),
+            event_time=np.concatenate([part.event_time for part in parts]),
+            entity=np.concatenate([part.entity + shift for part, shift in zip(parts, shifts, strict=False)]),
+        )
 
     def take(self, rows: NDArray[Any]) -> Outcomes:
         """The outcomes of some rows."""
@@ -44,9 +55,9 @@ def measure(name: str, outcomes: Outcomes, scores: Scores) -> float:
     return prepared(name, outcomes, scores)(np.ones(len(scores)))
 
 
-def measured(outcomes: Outcomes, scores: Scores) -> dict[str, float | None]:
-    """Every metric by name, None where it is undefined: JSON has no NaN."""
-    values = {name: measure(name, outcomes, scores) for name in METRICS}
+def measured(names: Iterable[str], outcomes: Outcomes, scores: Scores) -> dict[str, float | None]:
+    """The metrics by name, None where one is undefined: JSON has no NaN."""
+    values = {name: measure(name, outcomes, scores) for name in names}
     return {name: value if np.isfinite(value) else None for name, value in values.items()}
 
 
@@ -226,5 +237,6 @@ _METRICS: Mapping[str, Callable[[NDArray[np.bool_], Scores], Measure]] = {
     "mean_prediction_ratio": _prediction_ratio,
     "expected_calibration_error": _calibration_error,
 }
-METRICS = (*_METRICS, "card_precision_at_100")
+BINARY = (*_METRICS, "card_precision_at_100")
+"""What is reported of a yes or no."""
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "expected_calibration_error"})

@@ -12,6 +12,7 @@ from jobs.slices import Slice
 from jobs.spec import Model
 from jobs.training.frame import Frame, outcomes_of
 from jobs.training.metrics import interval, measure
+from jobs.training.tasks import task_of
 
 
 def groups_of(one: Slice, model: Model, rows: Frame) -> Iterator[tuple[str, NDArray[np.bool_]]]:
@@ -36,12 +37,12 @@ def sliced(model: Model, slices: Sequence[Slice], rows: Frame, scores: NDArray[n
     is smaller than the slice asks for, which `too_few` then says. `mean_score` and `share` (of positives) are beside.
     """
     found: dict[str, Any] = {}
-    outcomes = outcomes_of(rows)
+    outcomes, positive = outcomes_of(rows), task_of(model).positive(rows.label)
     for one in slices:
         groups: dict[str, Any] = {}
         for name, mask in groups_of(one, model, rows):
             inside = np.flatnonzero(mask)
-            count, positives = len(inside), int(rows.label[inside].sum())
+            count, positives = len(inside), int(positive[inside].sum())
             group: dict[str, Any] = {"rows": count, "positives": positives}
             group |= {
                 "mean_score": float(scores[inside].mean()) if count else None,

@@ -11,17 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.release.probability import corrected, sigmoid
+from jobs.release.probability import scores_of
 from jobs.spec import Library, Model
-from jobs.training import imbalance
-from jobs.training.fitting import Configuration, examples
+from jobs.training.fitting import Configuration
 from jobs.training.frame import Frame, TrainingFrame, outcomes_of
-from jobs.training.learners import LEARNERS
 from jobs.training.metrics import LOWER_IS_BETTER, measure
+from jobs.training.tasks import task_of
 
 PATIENCE = 4
 """Looks without a better value after which a trial stops growing."""
-_TREATED = {"positive_weight": 5.0, "negatives_kept": 0.3}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +29,8 @@ class Tuned:
     configuration: Configuration
     value: float
     trials: list[dict[str, Any]]
-    imbalance: dict[str, Any]
-    """The chosen treatment, and what each was worth."""
+    imbalance: Any
+    """Of the task's own parameters: the chosen treatment of rare positives, and what each was worth; None without any."""
 
 
 def tune(
@@ -46,7 +44,7 @@ def tune(
 ) -> Tuned:
     """The best of the model's trials by the mean of its metric over the plan's tuning folds; known trials count.
 
-    The first trials are the library's start with each treatment of imbalance. Trial n is drawn from the n
+    The first trials are the library's start with each start of the task: every treatment of imbalance, for one. Trial n is drawn from the n
     trials before it by a seed of its own, so an interrupted study continues exactly as it would have gone on.
     """
     import optuna
@@ -69,7 +67,7 @@ def tune(
         progress()
     objective = _objective(model, library, frame) if finished < model.trials else None
     while finished < model.trials:
-        kept.sampler = _sampler(library, model.seed, finished)
+        kept.sampler = _sampler(model, library, finished)
         kept.optimize(objective, n_trials=1)
         finished += 1
         progress()
@@ -82,17 +80,17 @@ def tune(
         configuration=Configuration(library=library, params=dict(best.params), rounds=best.user_attrs["rounds"]),
         value=float(best.value or 0.0),
         trials=trials,
-        imbalance=imbalance.compared(trials, best.params, lower=lower),
+        imbalance=task_of(model).compared(trials, best.params, lower=lower),
     )
 
 
-def _sampler(library: Library, seed: int, number: int) -> Any:
+def _sampler(model: Model, library: Library, number: int) -> Any:
     import optuna
 
-    sampler = optuna.samplers.TPESampler(seed=seed + number, n_startup_trials=5)
-    if number >= len(imbalance.TREATMENTS):
+    sampler, task = optuna.samplers.TPESampler(seed=model.seed + number, n_startup_trials=5), task_of(model)
+    if number >= len(task.starts):
         return sampler
-    fixed = {**LEARNERS[library].start, **_TREATED, "imbalance": imbalance.TREATMENTS[number]}
+    fixed = {**task.learners[library].start, **task.starts[number]}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return optuna.samplers.PartialFixedSampler(fixed, sampler)
@@ -105,12 +103,12 @@ def _objective(model: Model, library: Library, frame: TrainingFrame) -> Callable
     def objective(trial: Any) -> float:
         import optuna
 
-        treatment = imbalance.propose(trial)
-        params = LEARNERS[library].propose(trial)
+        params = frame.task.propose(trial, library)
+        params |= frame.task.learners[library].propose(trial)
         curves: list[_Curve] = []
         best = (-np.inf, 0)
         for step, (train, held) in enumerate(folds):
-            curves.append(_Curve(model, library, params, treatment, train, held))
+            curves.append(_Curve(model, library, params, train, held))
             best = _best(curves, sign)
             trial.set_user_attr("rounds", best[1])
             trial.report(sign * best[0], step)
@@ -124,15 +122,13 @@ def _objective(model: Model, library: Library, frame: TrainingFrame) -> Callable
 class _Curve:
     """A fold's metric as its model grows, as far as anybody asked."""
 
-    def __init__(
-        self, model: Model, library: Library, params: Mapping[str, Any], treatment: Mapping[str, Any], train: Frame, held: Frame
-    ) -> None:  # fmt: skip
-        learned = examples(model, treatment, train)
-        grown: Iterator[tuple[int, NDArray[np.float64]]] = LEARNERS[library].grow(
-            params, learned, held.vectors, model.seed
+    def __init__(self, model: Model, library: Library, params: Mapping[str, Any], train: Frame, held: Frame) -> None:
+        task = task_of(model)
+        grown: Iterator[tuple[int, NDArray[np.float64]]] = task.learners[library].grow(
+            task.of_library(params), task.examples(model, params, train), held.vectors, model.seed
         )
         self._grown, self._metric, self._outcomes = grown, model.metric, outcomes_of(held)
-        self._kept = imbalance.kept(treatment)
+        self._entry = task.entry(params)
         self._values: list[tuple[int, float]] = []
 
     def at(self, look: int) -> tuple[int, float] | None:
@@ -141,7 +137,7 @@ class _Curve:
             grown = next(self._grown, None)
             if grown is None:
                 return None
-            scores = sigmoid(corrected(grown[1], self._kept))
+            scores = scores_of(grown[1], self._entry)
             self._values.append((grown[0], measure(self._metric, self._outcomes, scores)))
         return self._values[look]
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.release.scorer import FEW_ROWS, Scorer
-from jobs.training.fitting import Configuration
-from jobs.training.learners import LEARNERS, Examples
+from jobs.training.learners import Examples
+from jobs.training.tasks.binary import LEARNERS
 
 INPUTS = ("a", "b", "c", "d", "e")
 LIBRARIES = ("xgboost", "lightgbm", "logistic_regression")
@@ -28,8 +28,7 @@ VALUES = st.one_of(
 def scorer(request, tmp_path_factory) -> Scorer:
     """A model with many trees, a correction and a calibration, loaded as serving loads it."""
     folder, learner = tmp_path_factory.mktemp(request.param), LEARNERS[request.param]
-    configuration = Configuration(library=request.param, params=dict(learner.start), rounds=200)
-    model = learner.fit(configuration.of_library(), Examples(x=X, y=Y), configuration.rounds, seed=3)
+    model = learner.fit(dict(learner.start), Examples(x=X, y=Y), 200, seed=3)
     entry = {
         "name": "m", "library": request.param, "inputs": INPUTS, "file": learner.save(model, folder, "m"),
         "scorer_file": learner.export(model, folder, "m", X), "correction": 0.2, "calibration": CALIBRATION,
@@ -46,7 +45,7 @@ def test_contributions_sum_to_the_margin_and_the_margin_gives_the_score(scorer, 
     contributions = scorer.explain(vectors)
     assert contributions.shape == (len(rows), len(INPUTS) + 1)
     assert np.abs(contributions.sum(axis=1) - scorer.margins(vectors)).max() <= 1e-6
-    assert (scorer.probability(scorer.margins(vectors)) == scorer.score(vectors)).all()
+    assert (scorer.scores_of(scorer.margins(vectors)) == scorer.score(vectors)).all()
 
 
 @pytest.mark.fault("F34")

@@ -19,8 +19,9 @@ from jobs.storage import current
 from jobs.training import costs
 from jobs.training.fitting import Configuration
 from jobs.training.frame import Frame, TrainingFrame
-from jobs.training.learners import LEARNERS
 from jobs.training.splits import plan_of
+from jobs.training.tasks import task_of
+from jobs.training.tasks.binary import LEARNERS
 from tests.training.runs import RUN
 
 DAY = 86_400_000_000
@@ -46,6 +47,7 @@ def frame() -> TrainingFrame:
             vectors=np.column_stack([only, twin, twin, noise]),
             payload={},
         ),
+        task=task_of(MODEL),
         split=MODEL.split,
         plan=plan,
     )

@@ -27,9 +27,10 @@ from jobs.training import distributed
 from jobs.training.candidates import read_training
 from jobs.training.distributed import Job, Whole
 from jobs.training.imbalance import kept
-from jobs.training.learners import LEARNERS, Examples, XGBoost
+from jobs.training.learners import Examples
 from jobs.training.metrics import Outcomes, difference_intervals, measure
 from jobs.training.splits import Plan
+from jobs.training.tasks.binary import LEARNERS, XGBOOST
 from tests.training.runs import home_of
 from tests.training.synthetic import AS_OF, PLAN, frame, small_project
 
@@ -39,7 +40,7 @@ INPUTS = tuple(f"x{number}" for number in range(5))
 MODEL: Model = replace(FRAUD.models[0], inputs=INPUTS, increasing=("x0",), reasons=())
 LEARNED, HELD = Batches(date(2026, 1, 1), date(2026, 1, 10)), Batches(date(2026, 1, 11), date(2026, 1, 20))
 ROUNDS, DAY = 40, 86_400_000_000
-STEADY = {**XGBoost.start, "subsample": 1.0, "colsample_bynode": 1.0}
+STEADY = {**XGBOOST.start, "subsample": 1.0, "colsample_bynode": 1.0}
 """Without draws, which differ with the order of rows: two seeds on one machine are .03 of average precision apart."""
 
 
@@ -86,7 +87,7 @@ def margins(booster: Any, x: np.ndarray) -> np.ndarray:
 def learned(whole: Whole, params: dict[str, Any], workers: int = 2) -> Any:
     """The booster of all rows of the days, in this process."""
     job = Job(
-        file=str(whole.file), inputs=INPUTS, days=str(LEARNED), params={**XGBoost.start, **params},
+        file=str(whole.file), inputs=INPUTS, days=str(LEARNED), params={**XGBOOST.start, **params},
         increasing=(True, False, False, False, False), rounds=ROUNDS, seed=MODEL.seed, workers=workers,
     )  # fmt: skip
     return distributed.learn(job, whole.settings)
@@ -111,7 +112,7 @@ def test_it_is_as_good_as_on_one_machine(whole: Whole, workers: int) -> None:
 
 @pytest.mark.slow
 def test_the_same_job_gives_the_same_bytes_and_another_process_too(whole: Whole) -> None:
-    one = distributed.fit(whole, MODEL, XGBoost.start, LEARNED, ROUNDS)
+    one = distributed.fit(whole, MODEL, XGBOOST.start, LEARNED, ROUNDS)
     other = distributed.settled(learned(whole, {}))
     assert one.save_raw("ubj") == other.save_raw("ubj")
     assert (one.num_features(), one.feature_names) == (len(INPUTS), None)
@@ -145,7 +146,7 @@ def test_a_sample_has_whole_entities_and_the_same_share_of_every_day(whole: Whol
 def test_what_spark_cannot_do_is_said_and_nothing_comes_of_it(whole: Whole) -> None:
     lost = replace(whole, file=Path("/nowhere/frame.parquet"))
     with pytest.raises(TidemillError, match=r"training on Spark \(local\[2\], 2 workers\) failed(?s:.*)nowhere"):
-        distributed.fit(lost, MODEL, XGBoost.start, LEARNED, ROUNDS)
+        distributed.fit(lost, MODEL, XGBOOST.start, LEARNED, ROUNDS)
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from jobs.slices import Slice
 from jobs.training import plots
 from jobs.training.explanations import NEGATIVES, POSITIVES, explain
 from jobs.training.frame import Frame
-from jobs.training.learners import LEARNERS, Examples
+from jobs.training.learners import Examples
+from jobs.training.tasks.binary import LEARNERS
 
 NAMES = ("strong", "weak", "noise")
 MODEL = replace(FRAUD.models[0], inputs=NAMES, increasing=(), reasons=())

@@ -13,10 +13,12 @@ from jobs.batch import Batches
 from jobs.lake import Lake
 from jobs.projects.fraud.spec import FRAUD
 from jobs.training.frame import TrainingFrame, outcomes_of, rows_of
-from jobs.training.learners import LEARNERS, Examples
+from jobs.training.learners import Examples
 from jobs.training.metrics import measure
 from jobs.training.sources import Sources
 from jobs.training.splits import plan_of
+from jobs.training.tasks import task_of
+from jobs.training.tasks.binary import LEARNERS
 from tests.features.clean import INSTANT, handbook
 from tests.training.published import DAY, publish_spine
 
@@ -39,7 +41,8 @@ def first_fold(handbook_raw: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         publish_spine(lake, day, raw.rename_columns(names).append_column("label_time", known))
     days = Batches(PLAN.final.train.first, PLAN.final.test.last)
     table = Sources.of(FRAUD, lake, days).frame(MODEL, days.last + timedelta(days=FRAUD.label.delay_days))
-    return TrainingFrame(rows=rows_of(FRAUD, MODEL, table, "the handbook"), split=MODEL.split, plan=PLAN)
+    rows = rows_of(FRAUD, MODEL, table, "the handbook")
+    return TrainingFrame(rows=rows, task=task_of(MODEL), split=MODEL.split, plan=PLAN)
 
 
 def test_the_published_logistic_regression_is_reproduced_on_the_handbook_files(first_fold):

@@ -10,7 +10,8 @@ import pytest
 from jobs.errors import SpecError
 from jobs.projects.fraud.spec import FRAUD
 from jobs.release.scorer import Scorer
-from jobs.training.learners import LEARNERS, STEP, Examples
+from jobs.training.learners import STEP, Examples
+from jobs.training.tasks.binary import LEARNERS
 
 DRAWN = np.random.default_rng(0)
 X = DRAWN.normal(size=(3_000, 4)) * 20

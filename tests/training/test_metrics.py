@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from jobs.errors import SpecError
 from jobs.training.metrics import (
-    METRICS,
+    BINARY,
     Outcomes,
     average_precision,
     difference_intervals,
@@ -90,7 +90,7 @@ def test_calibration_error_is_the_gap_in_bins_of_equally_many_rows():
     assert measure("mean_prediction_ratio", honest, 2 * chance) == pytest.approx(2, rel=0.05)
 
 
-@pytest.mark.parametrize("name", [*METRICS, "card_precision_at_3"])
+@pytest.mark.parametrize("name", [*BINARY, "card_precision_at_3"])
 def test_a_row_that_counts_twice_is_two_rows(name):
     """What the bootstrap does by weights, done by copying: an entity drawn twice is two entities."""
     random = np.random.default_rng(1)
@@ -117,13 +117,13 @@ def test_entities_are_resampled_whole():
 
 @pytest.mark.parametrize("label", [[True, True], [False, False]])
 def test_what_a_single_class_leaves_undefined_is_none(label):
-    found = measured(outcomes(label), np.array([0.2, 0.4]))
+    found = measured(BINARY, outcomes(label), np.array([0.2, 0.4]))
     assert found["roc_auc"] is None
     assert found["brier"] is not None
 
 
 def test_scores_that_are_not_finite_have_no_metric():
-    assert measured(outcomes([True, False]), np.array([np.nan, 0.5]))["average_precision"] is None
+    assert measured(BINARY, outcomes([True, False]), np.array([np.nan, 0.5]))["average_precision"] is None
 
 
 def test_an_unknown_metric_is_named():
