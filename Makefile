@@ -5,6 +5,8 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
+# Whose loop `make demo` runs: a name, or all for one after another; by default the first project.
+PROJECT ?=
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 export TIDEMILL_HOME ?= $(CURDIR)/var
 # Without compiled bytecode every process of every stage would compile its imports anew.
@@ -24,11 +26,11 @@ CODE := jobs dags bentos demo tests requirements
 help:  ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*##/\t/' | awk -F'\t' '{printf "  make %-14s%s\n", $$1, $$2}'
 
-demo: .began  ## Set everything up, run the whole loop, print what happened
+demo: .began  ## Set everything up, run the whole loop, print what happened; PROJECT=<name> or PROJECT=all
 	@$(MAKE) .running
 	@mkdir -p "$(TIDEMILL_HOME)/demo"
 	@$(PYTHON) requirements/installed.py $$(($$(date +%s) - $$(cat .venv/began))) $(RUNNING) > "$(TIDEMILL_HOME)/demo/environments.json"
-	@.venv/jobs/bin/python -m demo
+	@.venv/jobs/bin/python -m demo $(PROJECT)
 
 test: environments lint test-fast test-services  ## Set everything up, run every check and test
 

@@ -1,4 +1,4 @@
-"""Runs the demo's steps, shows their progress, prints what happened and writes it to `var/demo/summary.json`."""
+"""Runs the demo's steps, shows their progress, prints what happened and writes it to `var/demo/summary.json`: `python -m demo [PROJECT|all]`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from demo.context import Context, context_of
 from demo.show import addresses, champions, table
 from demo.steps import STEPS
 from jobs.errors import TidemillError
+from jobs.projects import PROJECTS
+from jobs.settings import Settings
 from jobs.storage import write_atomically
 
 ALWAYS = {"environments", "services"}
@@ -23,7 +25,7 @@ class Diary:
     """What steps are done, kept across interrupted and repeated demos."""
 
     def __init__(self, context: Context) -> None:
-        self._path = context.settings.home / "demo" / "diary.json"
+        self._path = context.folder / "diary.json"
         self.done: dict[str, dict[str, Any]] = json.loads(self._path.read_bytes()) if self._path.exists() else {}
 
     def add(self, name: str, facts: dict[str, Any], seconds: float) -> None:
@@ -36,16 +38,29 @@ class Diary:
         write_atomically(self._path, json.dumps(self.done, default=str).encode())
 
 
-def main() -> int:
-    """Runs every step; 0 only if each happened."""
-    console = Console()
-    began = time.monotonic()
+def main(arguments: list[str]) -> int:
+    """Runs every step for one project, or for all one after another; 0 only if each happened."""
+    asked = arguments[0] if arguments else next(iter(PROJECTS))
+    console, began = Console(), time.monotonic()
+    found = {name: _demo(name, console) for name in (PROJECTS if asked == "all" else [asked])}
+    ok = all(one["ok"] for one in found.values())
+    summary: dict[str, Any] = {"ok": ok, "seconds": round(time.monotonic() - began, 1)}
+    summary |= {"projects": found} if asked == "all" else {"project": asked, "steps": found[asked]["steps"]}
+    path = Settings.load().home / "demo" / "summary.json"
+    write_atomically(path, json.dumps(summary, indent=1, default=str).encode())
+    console.print(f"{summary['seconds']:.0f} s in all; the same as data: {path}", highlight=False)
+    return 0 if ok else 1
+
+
+def _demo(name: str, console: Console) -> dict[str, Any]:
+    """What became of the project's steps, up to the first that failed."""
     with console.status("") as status:
 
         def say(text: str) -> None:
             status.update(f"  {text}")
 
-        context = context_of("fraud", say)
+        context = context_of(name, say)
+        console.print(f"[bold]{context.project.title}[/]")
         diary, steps = Diary(context), []
         for number, step in enumerate(STEPS, 1):
             entry = _run(step.__name__, step, context, diary)
@@ -60,18 +75,16 @@ def main() -> int:
             if not entry["ok"]:
                 break
     ok = len(steps) == len(STEPS) and all(entry["ok"] for entry in steps)
-    summary = {"ok": ok, "seconds": round(time.monotonic() - began, 1), "steps": steps}
-    path = context.settings.home / "demo" / "summary.json"
-    write_atomically(path, json.dumps(summary, indent=1, default=str).encode())
     console.print(table(steps))
     if ok:
         console.print(champions(steps))
         addresses(console, context)
     else:
         console.print(f"[red]Stopped:[/] {steps[-1]['facts'].get('error', '')}", highlight=False)
-        console.print("What was done is kept: `make demo` goes on from here, `make clean` starts afresh.")
-    console.print(f"{summary['seconds']:.0f} s in all; the same as data: {path}", highlight=False)
-    return 0 if ok else 1
+        console.print(
+            f"What was done is kept: `make demo PROJECT={name}` goes on from here, `make clean` starts afresh."
+        )
+    return {"ok": ok, "steps": steps}
 
 
 def _run(name: str, step: Any, context: Context, diary: Diary) -> dict[str, Any]:
@@ -92,7 +105,10 @@ def _run(name: str, step: Any, context: Context, diary: Diary) -> dict[str, Any]
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        sys.exit(main(sys.argv[1:]))
+    except TidemillError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("\nInterrupted; what was done is kept: `make demo` goes on from here.", file=sys.stderr)
         sys.exit(130)

@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from demo.airflow import Airflow, Run
-from demo.traffic import Live
+from demo.traffic import Live, events_of
 from jobs.batch import Batches
 from jobs.errors import TidemillError
 from jobs.lake import Lake
-from jobs.projects import PROJECTS, hook
+from jobs.projects import find
 from jobs.release.ledger import Ledger
 from jobs.settings import ROOT, Settings
 from jobs.spec import Project
@@ -70,23 +71,27 @@ class Context:
         """The same, and the run must have succeeded."""
         return succeeded(self.run(dag, run_id, conf), self.settings)
 
-    def payments(self, days: Batches, drift_from: date | None = None) -> list[dict[str, Any]]:
-        """The raw payments a client would send on those days."""
-        simulate = hook(self.project, "simulate")
-        return [payment for day in days for payment in simulate.requests(day, SEED, drift_from)]
+    @property
+    def folder(self) -> Path:
+        """What the demo of this project keeps: its diary, what was delivered, its summary."""
+        return self.settings.home / "demo" / self.project.name
+
+    def events(self, days: Batches, drift_from: date | None = None) -> list[dict[str, Any]]:
+        """The events that clients ask about on those days."""
+        return [event for day in days for event in events_of(self.project, day, SEED, drift_from)]
 
     def live(self) -> Live:
-        """Clients that keep sending in the background, each payment once; the next go on where these stop."""
+        """Clients that keep sending in the background, each event once; the next go on where these stop."""
         return Live(self.settings, self.project, self._upcoming)
 
     @cached_property
     def _upcoming(self) -> Iterator[dict[str, Any]]:
-        """Payments of the days that no earlier demo of this home has begun: time does not go back for live features."""
-        begun = self.settings.home / "demo" / "begun"
+        """Events of the days that no earlier demo of this home has begun: time does not go back for live features."""
+        begun = self.folder / "begun"
         first = date.fromisoformat(begun.read_text()) + timedelta(days=1) if begun.exists() else NEXT.first
         for day in (first + timedelta(days=number) for number in itertools.count()):
             begun.write_text(day.isoformat())
-            yield from self.payments(Batches(day, day), SHIFTED.first)
+            yield from self.events(Batches(day, day), SHIFTED.first)
 
     def tidemill(self, *arguments: str) -> dict[str, Any]:
         """Runs the command line as a person would and returns its JSON."""
@@ -113,5 +118,5 @@ def succeeded(run: Run, settings: Settings) -> Run:
 
 
 def context_of(project: str, say: Callable[[str], None]) -> Context:
-    """A fresh context for a project's demo."""
-    return Context(settings=Settings.load(), project=PROJECTS[project], say=say)
+    """A fresh context for a project's demo; raises UsageError for a name that no project has."""
+    return Context(settings=Settings.load(), project=find(project), say=say)

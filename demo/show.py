@@ -114,7 +114,7 @@ def addresses(console: Console, context: Context) -> None:
     settings, lake, project = context.settings, context.lake, context.project
     secrets = HOME / "settings.env"
     report = current(lake.monitoring(project.name, "drift", SHIFTED.last))
-    payment = context.payments(NEXT, SHIFTED.first)[0]
+    event = context.events(NEXT, SHIFTED.first)[0]
     pages = [
         (
             "Airflow",
@@ -139,7 +139,7 @@ def addresses(console: Console, context: Context) -> None:
         console.print(
             f"  curl -s {settings.serving_url}/{project.name}/{path} "
             f'-H "Authorization: Bearer $(. {secrets}; echo $TIDEMILL_API_KEY)" '
-            f"-H 'x-entity: {payment[project.entity]}' -d '{json.dumps(payment)}'\n",
+            f"-H 'x-entity: {event[project.entity]}' -d '{json.dumps(event)}'\n",
             highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
     console.print(

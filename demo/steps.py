@@ -43,7 +43,7 @@ def simulate(context: Context) -> dict[str, Any]:
 
 
 def _simulate(context: Context, days: Batches, *options: str) -> dict[str, Any]:
-    out = context.settings.home / "demo" / "delivery"
+    out = context.folder / "delivery"
     arguments = ("--project", context.project.name, "--batch", str(days), "--out", str(out), "--seed", str(SEED))
     return context.tidemill("simulate", *arguments, "--mishaps", "--land", *options)
 
@@ -115,13 +115,13 @@ def rollout_first(context: Context) -> dict[str, Any]:
 
 
 def traffic(context: Context) -> dict[str, Any]:
-    """Clients send the following days' payments; each day is then ingested, and what was served is watched."""
+    """Clients send the following days' events; each day is then ingested, and what was served is watched."""
     early = _on_their_way(context, SERVED.first)
-    context.say(f"clients send the payments of {early}, of which some are delivered later")
-    clients = {str(early): send(context.settings, context.project, context.payments(early)).facts()}
+    context.say(f"clients send the events of {early}, of which some are delivered later")
+    clients = {str(early): send(context.settings, context.project, context.events(early)).facts()}
     for day in SERVED:
-        context.say(f"clients send the payments of {day}")
-        clients[str(day)] = send(context.settings, context.project, context.payments(Batches(day, day))).facts()
+        context.say(f"clients send the events of {day}")
+        clients[str(day)] = send(context.settings, context.project, context.events(Batches(day, day))).facts()
         context.succeed("data", f"demo__{day}", {"batch": str(day)})
     context.succeed("data", "demo__calm", {"batch": str(CALM)})
     watched = Batches(early.first, CALM.last)
@@ -135,7 +135,7 @@ def traffic(context: Context) -> dict[str, Any]:
 def _on_their_way(context: Context, day: date) -> Batches:
     """The days before of which events may still be delivered on this one.
 
-    Clients ask about a payment when it happens, so live features count it however late it is delivered. What nobody
+    Clients ask about an event when it happens, so live features count it however late it is delivered. What nobody
     asked about would be missing from them: the replay would find it, and call it a late event.
     """
     late = max(source.lateness_days for source in context.project.sources if source.required)
@@ -153,13 +153,13 @@ def _monitoring(context: Context, day: date) -> dict[str, Any]:
 
 
 def drift(context: Context) -> dict[str, Any]:
-    """Five weeks of a moved world: more expensive payments and a new kind of fraud; monitoring sees it."""
+    """Five weeks of a world that moved as the project's simulator has it; monitoring sees it."""
     delivered = _simulate(context, SHIFTED, "--drift")
     known = Batches(SHIFTED.first, SHIFTED.last - timedelta(days=1))
     context.succeed("data", "demo__shifted", {"batch": str(known)})
     sent = Batches(_on_their_way(context, SHIFTED.last).first, SHIFTED.last)
-    context.say(f"clients send the payments of {sent}")
-    last = context.payments(sent, SHIFTED.first)
+    context.say(f"clients send the events of {sent}")
+    last = context.events(sent, SHIFTED.first)
     clients = send(context.settings, context.project, last).facts()
     context.succeed("data", f"demo__{SHIFTED.last}", {"batch": str(SHIFTED.last)})
     run = context.succeed("monitoring", f"demo__until_{sent.last}", {"batch": str(sent)})

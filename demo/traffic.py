@@ -1,7 +1,7 @@
 """Simulated clients: they send events to the prediction endpoint over HTTP and count what comes back.
 
 An entity's events are sent in their order, the next once the one before it was answered, as real clients do:
-whoever pays twice does so one after the other, and live features count what came before.
+whoever does two things does them one after the other, and live features count what came before.
 """
 
 from __future__ import annotations
@@ -12,15 +12,30 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import date, datetime
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
+from jobs.projects import hook
 from jobs.settings import Settings
 from jobs.spec import Project
 
 CONNECTIONS = 16
+
+
+def events_of(project: Project, day: date, seed: int, drift_from: date | None = None) -> list[dict[str, Any]]:
+    """A simulated day's events of the first source, in time order, as a client asks about them: what it requires."""
+    source = project.sources[0]
+    asked = [column.name for column in source.columns if not column.nullable]
+    table = hook(project, "simulate").day(day, seed, drift_from)[source.name]
+    rows: list[dict[str, Any]] = table.select(asked).sort_by(source.event_time).to_pylist()
+    return [{name: _text(value) for name, value in row.items()} for row in rows]
+
+
+def _text(value: Any) -> Any:
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
 
 
 @dataclass
@@ -95,7 +110,7 @@ class _Clients:
         if answer.status_code == 200:
             body = answer.json()
             tally.slots[body["slot"]] += 1
-            tally.decisions[body["decision"]] += 1
+            tally.decisions[body.get("decision", "none")] += 1
             tally.releases[body["release"]] += 1
 
 

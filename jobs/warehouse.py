@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -21,7 +22,8 @@ MODELS = ROOT / "dbt"
 
 def digest(project: Project) -> str:
     """SHA-256 over what the project's marts are computed by: its models, macros and variables."""
-    return _digest(path for path in _sources(project) if path.suffix == ".sql" or path.name == "dbt_project.yml")
+    models = _digest(path for path in _sources(project) if path.suffix == ".sql" or path.name == "dbt_project.yml")
+    return digest_of([models, _variables(project)])
 
 
 @contextmanager
@@ -61,7 +63,9 @@ def _run(project: Project, settings: Settings, folder: Path, target: str) -> Non
     common = (
         *("--project-dir", str(MODELS), "--profiles-dir", str(MODELS), "--target", target),
         *("--target-path", str(folder / "target"), "--log-path", str(folder / "logs")),
-        *("--select", f"tag:{project.name}", "--quiet", "--no-use-colors", "--log-level", "none"),
+        *("--select", f"staging.{project.name}", f"marts.{project.name}"),
+        *("--vars", json.dumps(_variables(project))),
+        *("--quiet", "--no-use-colors", "--log-level", "none"),
     )
     output = folder / "output.txt"
     with output.open("w") as out, redirect_stdout(out), redirect_stderr(out):
@@ -72,6 +76,11 @@ def _run(project: Project, settings: Settings, folder: Path, target: str) -> Non
             _check(project, runner.invoke(["docs", "generate", "--static", *common]), output)
             write_atomically(documented / "index.html", (folder / "target" / "static_index.html").read_bytes())
             write_atomically(stamp, version.encode())
+
+
+def _variables(project: Project) -> dict[str, int]:
+    """What the models know of the declaration."""
+    return {"label_delay_days": project.label.delay_days}
 
 
 def _check(project: Project, outcome: Any, output: Path) -> None:

@@ -6,10 +6,15 @@ import importlib
 from types import ModuleType
 
 from jobs.errors import UsageError
-from jobs.projects.fraud.spec import FRAUD
 from jobs.spec import Project
 
-PROJECTS: dict[str, Project] = {project.name: project for project in (FRAUD,)}
+NAMES = (
+    "fraud",
+    "ads",
+)
+PROJECTS: dict[str, Project] = {
+    name: getattr(importlib.import_module(f"jobs.projects.{name}.spec"), name.upper()) for name in NAMES
+}
 
 
 def find(name: str) -> Project:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from demo.traffic import events_of
 from jobs.batch import Batches
 from jobs.projects.fraud import simulate as town
 from jobs.settings import Settings
@@ -68,8 +69,8 @@ def test_every_fraud_is_reported_once_one_to_six_days_later_and_nothing_else_is(
     assert reported == Counter(dict.fromkeys(paid, 1))
 
 
-def test_requests_are_the_days_payments_as_a_client_sends_them() -> None:
-    table, requests = town.day(SHIFT, 1, SHIFT)["transactions"], town.requests(SHIFT, 1, SHIFT)
+def test_the_demos_clients_send_the_days_payments() -> None:
+    table, requests = town.day(SHIFT, 1, SHIFT)["transactions"], events_of(FRAUD, SHIFT, 1, SHIFT)
     assert [row["transaction_id"] for row in requests] == table["transaction_id"].to_pylist()
     assert set(requests[0]) == {"transaction_id", "event_time", "customer_id", "terminal_id", "amount_cents"}
     assert requests[0]["event_time"].startswith("2026-03-02T")

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-import yaml
 
 from jobs import warehouse
 from jobs.batch import Batches, day_start
@@ -286,10 +285,9 @@ def test_a_broken_data_test_publishes_nothing(settings: Settings, lake: Lake) ->
     assert digests(lake) == {}
 
 
-def test_the_label_delay_is_the_same_number_in_the_spec_and_in_dbt() -> None:
-    declared = yaml.safe_load((ROOT / "dbt" / "dbt_project.yml").read_text())
-    assert declared["vars"]["fraud_label_delay_days"] == FRAUD.label.delay_days
-    assert declared["vars"]["fraud_large_cents"] == LARGE_CENTS
+def test_the_large_amount_is_the_same_number_in_the_rule_and_in_dbt() -> None:
+    spine = (ROOT / "dbt" / "models" / "marts" / "fraud" / "fraud_spine.sql").read_text()
+    assert f"set large_cents = {LARGE_CENTS} " in spine
 
 
 def test_the_docs_open_from_disk(settings: Settings, lake: Lake) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -76,14 +75,6 @@ def day(date: date, seed: int, drift_from: date | None = None) -> Mapping[str, p
         ),
         "fraud_reports": _reports(date, seed, drift_from),
     }
-
-
-def requests(date: date, seed: int, drift_from: date | None = None) -> list[dict[str, Any]]:
-    """The same day's payments in time order as a client asks about them: the fields of a prediction request."""
-    rows: list[dict[str, Any]] = day(date, seed, drift_from)["transactions"].to_pylist()
-    for row in rows:
-        row["event_time"] = row["event_time"].isoformat().replace("+00:00", "Z")
-    return rows
 
 
 @lru_cache(maxsize=4)

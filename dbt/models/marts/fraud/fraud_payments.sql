@@ -3,7 +3,7 @@ with
 payments as (
     select
         *,
-        event_time + interval '{{ var("fraud_label_delay_days") }} days' as label_time
+        event_time + interval '{{ var("label_delay_days") }} days' as label_time
     from {{ ref('stg_fraud__transactions') }}
 ),
 

@@ -1,0 +1,10 @@
+select
+    impression_id as event_id,
+    event_time,
+    cast(event_time as date) as event_day,
+    user_id,
+    ad_id,
+    site_id,
+    device,
+    os
+from {{ source('ads', 'impressions') }}
