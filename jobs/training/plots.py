@@ -14,7 +14,7 @@ Scores = Mapping[str, NDArray[np.float64]]
 
 def precision_recall(path: Path, label: NDArray[np.bool_], scores: Scores) -> None:
     """Writes the precision-recall curve of each named set of scores."""
-    figure, axes = _axes("Precision and recall", "recall", "precision")
+    figure, axes = axes_of("Precision and recall", "recall", "precision")
     for name, values in scores.items():
         order = np.argsort(-values, kind="stable")
         found = np.cumsum(label[order])
@@ -22,7 +22,7 @@ def precision_recall(path: Path, label: NDArray[np.bool_], scores: Scores) -> No
         axes.step(found[ends] / found[-1], found[ends] / (ends + 1), where="pre", label=name)
     axes.axhline(label.mean(), color="grey", linewidth=0.8, linestyle=":", label="all positive")
     axes.set_xlim(0, 1), axes.set_ylim(0, 1.02)
-    _save(figure, axes, path)
+    save(figure, axes, path)
 
 
 def calibration(path: Path, label: NDArray[np.bool_], scores: Scores, bins: int = 16) -> None:
@@ -31,7 +31,7 @@ def calibration(path: Path, label: NDArray[np.bool_], scores: Scores, bins: int 
     Half of what makes bins equal is their number of rows and half the sum of their scores, so that the few
     high scores are seen as well as the many low ones.
     """
-    figure, axes = _axes("Calibration", "mean score", "observed share of positives")
+    figure, axes = axes_of("Calibration", "mean score", "observed share of positives")
     for name, values in scores.items():
         order = np.argsort(values, kind="stable")
         filled = np.cumsum(values[order] + values.mean())
@@ -45,7 +45,7 @@ def calibration(path: Path, label: NDArray[np.bool_], scores: Scores, bins: int 
     axes.plot([low_end, high_end], [low_end, high_end], color="grey", linewidth=0.8, linestyle=":", label="calibrated")
     axes.set_xscale("symlog", linthresh=1e-3), axes.set_yscale("symlog", linthresh=1e-3)
     axes.set_xlim(0, 1), axes.set_ylim(0, 1)
-    _save(figure, axes, path)
+    save(figure, axes, path)
 
 
 def _edges(ranked: NDArray[np.float64], filled: NDArray[np.float64], bins: int) -> NDArray[np.intp]:
@@ -64,9 +64,9 @@ def _wilson(share: NDArray[np.float64], rows: NDArray[np.int64]) -> tuple[NDArra
 def importance(path: Path, shares: Mapping[str, float]) -> None:
     """Writes each input's share of the total gain, greatest first."""
     ordered = sorted(shares.items(), key=lambda item: item[1])
-    figure, axes = _axes("Importance", "share of the total gain", "")
+    figure, axes = axes_of("Importance", "share of the total gain", "")
     axes.barh([name for name, _ in ordered], [share for _, share in ordered])
-    _save(figure, axes, path, legend=False)
+    save(figure, axes, path, legend=False)
 
 
 def slices(path: Path, found: Mapping[str, Any]) -> None:
@@ -77,7 +77,7 @@ def slices(path: Path, found: Mapping[str, Any]) -> None:
     rows = [
         (f"{name}: {group}", one, figures) for name, one in found.items() for group, figures in one["groups"].items()
     ]
-    figure, axes = _axes(
+    figure, axes = axes_of(
         "Slices", "metric, with its 95 % interval; red: what it must reach", "", height=1.4 + 0.28 * max(len(rows), 2)
     )
     for place, (_, one, figures) in enumerate(rows):
@@ -93,7 +93,7 @@ def slices(path: Path, found: Mapping[str, Any]) -> None:
             axes.text(0.99, place, why, fontsize=7, color="grey", **where)
     labels = [f"{name} ({one['metric']})" for name, one, _ in rows]
     axes.set_yticks(range(len(rows)), labels, fontsize=8), axes.invert_yaxis()
-    _save(figure, axes, path, legend=False)
+    save(figure, axes, path, legend=False)
 
 
 def explanation(
@@ -128,13 +128,13 @@ def explanation(
 
 def explained_slices(path: Path, names: Sequence[str], groups: Mapping[str, Mapping[str, float]]) -> None:
     """Writes the mean absolute contribution of every input in every group, the darker the greater."""
-    figure, axes = _axes("What moves the score, by slice", "", "", height=1.8 + 0.28 * max(len(groups), 2))
+    figure, axes = axes_of("What moves the score, by slice", "", "", height=1.8 + 0.28 * max(len(groups), 2))
     table = np.array([[one[name] for name in names] for one in groups.values()]).reshape(len(groups), len(names))
     drawn = axes.imshow(table, aspect="auto", cmap="Blues", vmin=0)
     axes.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=7)
     axes.set_yticks(range(len(groups)), list(groups), fontsize=7)
     figure.colorbar(drawn, ax=axes).set_label("mean |contribution|, log-odds", fontsize=8)
-    _save(figure, axes, path, legend=False)
+    save(figure, axes, path, legend=False)
 
 
 def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -160,7 +160,8 @@ def _pair(title: str, height: float) -> tuple[Any, Any, Any]:
     return figure, left, right
 
 
-def _axes(title: str, x: str, y: str, height: float = 4.6) -> tuple[Any, Any]:
+def axes_of(title: str, x: str, y: str, height: float = 4.6) -> tuple[Any, Any]:
+    """An empty figure and its axes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -171,7 +172,8 @@ def _axes(title: str, x: str, y: str, height: float = 4.6) -> tuple[Any, Any]:
     return figure, axes
 
 
-def _save(figure: Any, axes: Any, path: Path, *, legend: bool = True) -> None:
+def save(figure: Any, axes: Any, path: Path, *, legend: bool = True) -> None:
+    """Writes the figure as PNG."""
     if legend:
         axes.legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=110, metadata={"Software": None})
