@@ -136,6 +136,15 @@ def facts_of(line: str) -> dict[str, Any]:
     return facts if isinstance(facts, dict) else {}
 
 
+def defaults(project: Project, kind: str) -> dict[str, str]:
+    """What all tasks of a DAG have: an owner, the kind's pool, and that a run that was begun is finished first.
+
+    The pools are the machine's (`jobs/services/airflow.py`): projects share them, so that one's backfill or training
+    never takes the place of another's rollout.
+    """
+    return {"owner": project.owner, "pool": kind, "weight_rule": "upstream"}
+
+
 def stage(
     command: str,
     project: Project,

@@ -18,7 +18,7 @@ By hand, the same: `tidemill ingest`, `etl`, `validate` and `features`, each wit
 
 from _conf import Batch, params
 from _links import DAILY, features_of, landings, started
-from _stage import batch, stage
+from _stage import batch, defaults, stage
 from airflow.sdk import DAG
 
 from jobs.projects import PROJECTS
@@ -33,7 +33,7 @@ for project in PROJECTS.values():
         catchup=False,
         max_active_runs=4,
         params=params(Batch),
-        default_args={"owner": project.owner},
+        default_args=defaults(project, "data"),
         tags=[project.name, "data"],
     ):
         (

@@ -20,7 +20,7 @@ By hand, the same: `tidemill ingest --source predictions`, `labels`, `drift`, `p
 
 from _conf import Batch, params
 from _links import DAILY, features_ready, retrain_of, started
-from _stage import batch, stage
+from _stage import batch, defaults, stage
 from airflow.sdk import DAG, chain
 
 from jobs.projects import PROJECTS
@@ -36,7 +36,7 @@ for project in PROJECTS.values():
         catchup=False,
         max_active_runs=4,
         params=params(Batch),
-        default_args={"owner": project.owner},
+        default_args=defaults(project, "monitoring"),
         tags=[project.name, "monitoring"],
     ):
         chain(

@@ -19,7 +19,7 @@ each with `--project <project>`; `rollout status` shows every verdict, `rollout 
 
 from _conf import Release, params
 from _links import release_of, started
-from _stage import Rollout, chosen, stage
+from _stage import Rollout, chosen, defaults, stage
 from airflow.sdk import DAG, chain
 
 from jobs.projects import PROJECTS
@@ -34,7 +34,7 @@ for project in PROJECTS.values():
         catchup=False,
         max_active_runs=1,
         params=params(Release),
-        default_args={"owner": project.owner},
+        default_args=defaults(project, "rollout"),
         tags=[project.name, "rollout"],
     ):
         chain(

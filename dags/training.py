@@ -17,7 +17,7 @@ By hand, the same: `tidemill snapshot`, `train`, `evaluate`, `gate` and `registe
 from _approval import approval
 from _conf import Training, params
 from _links import release_of, retrain_of, started
-from _stage import chosen, run, stage
+from _stage import chosen, defaults, run, stage
 from airflow.sdk import DAG, chain
 
 from jobs.projects import PROJECTS
@@ -32,7 +32,7 @@ for project in PROJECTS.values():
         catchup=False,
         max_active_runs=1,
         params=params(Training),
-        default_args={"owner": project.owner},
+        default_args=defaults(project, "training"),
         tags=[project.name, "training"],
     ):
         chain(

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import ast
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 from jobs.projects import PROJECTS
 from jobs.settings import ROOT
@@ -107,28 +104,6 @@ def test_only_dags_know_airflow() -> None:
     for folder in ("jobs", "bentos"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             assert not below(imports(path), "airflow"), f"{named(path)}: a stage must run without Airflow"
-
-
-@pytest.mark.parametrize("room", ["dags", "jobs/stages", "jobs/commands"])
-def test_no_project_is_named_where_every_project_passes(room: str) -> None:
-    names = re.compile(rf"\b({'|'.join(PROJECTS)})\b")
-    for path in modules(room):
-        tree = ast.parse(path.read_text())
-        documented = {  # an example in a help text has to name one
-            id(keyword.value) for node in ast.walk(tree) if isinstance(node, ast.Call)
-            for keyword in node.keywords if keyword.arg in ("epilog", "help")
-        }  # fmt: skip
-        for node in ast.walk(tree):
-            text = (
-                node.value
-                if isinstance(node, ast.Constant) and isinstance(node.value, str)
-                else getattr(node, "id", "")
-            )
-            if id(node) not in documented and isinstance(text, str):
-                found = names.search(text)
-                assert not found, (
-                    f"{named(path)}:{node.lineno} names {found and found[0]!r}; ask its declaration instead"
-                )
 
 
 def loaded_by(python: Path | str, code: str, environment: dict[str, str]) -> str:

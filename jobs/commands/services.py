@@ -20,6 +20,18 @@ def projects(as_json: JsonOption = False) -> None:
     show(describe.projects(), as_json)
 
 
+@app.command(epilog="Example: tidemill new churn --like fraud")
+def new(
+    name: Annotated[str, typer.Argument(help="Lower-case letters, digits and _.")],
+    like: Annotated[str, typer.Option(help="The project whose files are the first draft; see `tidemill projects`.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write a new model project, which runs at once, from another one's files."""
+    from jobs.services import skeleton
+
+    show(skeleton.new(name, like), as_json)
+
+
 @app.command(epilog="Example: tidemill explain fraud")
 def explain(name: Annotated[str, typer.Argument(metavar="PROJECT")], as_json: JsonOption = False) -> None:
     """Show how a project resolves: sources, views, models, gate, canary, hooks, folders."""

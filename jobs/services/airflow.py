@@ -5,12 +5,21 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from jobs.errors import SettingError
 from jobs.services import credentials, places
 from jobs.services.ports import port, url
 from jobs.settings import ROOT, Settings
+
+POOLS = {
+    "data": (2, "Ingest to features: a project's backfill takes one run at a time, and leaves the other slot."),
+    "training": (1, "Snapshot to register, which takes hours: one after another, whichever project's."),
+    "rollout": (4, "Steps that decide about live traffic: seconds each, and nothing longer is in their way."),
+    "monitoring": (1, "Labels, drift, performance and replay: one after another."),
+}
+"""How many tasks of each kind of DAG run at once on one machine, over all projects, and why."""
 
 
 def environment(settings: Settings, database_url: str | None = None) -> dict[str, str]:
@@ -26,7 +35,7 @@ def environment(settings: Settings, database_url: str | None = None) -> dict[str
         "CORE__DAGS_FOLDER": ROOT / "dags",
         "CORE__LOAD_EXAMPLES": False,
         "CORE__EXECUTOR": "LocalExecutor",
-        "CORE__PARALLELISM": 4,
+        "CORE__PARALLELISM": sum(slots for slots, _ in POOLS.values()),
         "CORE__DAGS_ARE_PAUSED_AT_CREATION": False,
         "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
         "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": passwords,
@@ -66,6 +75,14 @@ def environment(settings: Settings, database_url: str | None = None) -> dict[str
         "TIDEMILL_HOME": str(home),
         "TIDEMILL_COMMAND": str(ROOT / ".venv" / "jobs" / "bin" / "tidemill"),
     } | {f"AIRFLOW__{name}": str(value) for name, value in configuration.items()}
+
+
+def pools_file(settings: Settings) -> Path:
+    """The file of `POOLS` that `airflow pools import` reads; written anew when they changed."""
+    path = places.home(settings) / "airflow" / "pools.json"
+    pools = {name: {"slots": slots, "description": why} for name, (slots, why) in POOLS.items()}
+    places.write_private(path, json.dumps(pools))
+    return path
 
 
 _SYNC = "postgresql+psycopg2"

@@ -114,21 +114,23 @@ def _start(settings: Settings, names: Iterable[str]) -> None:
 
 
 def _migrate_airflow(settings: Settings) -> None:
-    """Brings Airflow's tables to the installed version, once."""
-    version = _airflow_version()
+    """Brings Airflow's tables to the installed version and its pools to the declared ones, once."""
+    pools = airflow.pools_file(settings)
+    version = f"{_airflow_version()}\n{pools.read_text()}"
     stamp = places.run_files(settings) / "airflow-migrated"
     if stamp.exists() and stamp.read_text() == version and postgres.has_table(settings, "airflow", "alembic_version"):
         return
     log = places.logs(settings) / "airflow-migrate.log"
-    command = [str(places.environment_python("orchestrate").with_name("airflow")), "db", "migrate"]
+    command = str(places.environment_python("orchestrate").with_name("airflow"))
     environment = supervisor.environment(settings) | airflow.environment(settings)
     with log.open("w") as file:
-        made = subprocess.run(
-            command, env=environment, cwd=places.run_files(settings), stdout=file, stderr=subprocess.STDOUT, check=False,
-            start_new_session=True,
-        )  # fmt: skip
-    if made.returncode:
-        raise ServiceError(f"Airflow's tables were not made; see {log}")
+        for arguments in (("db", "migrate"), ("pools", "import", str(pools))):
+            made = subprocess.run(
+                [command, *arguments], env=environment, cwd=places.run_files(settings), stdout=file,
+                stderr=subprocess.STDOUT, check=False, start_new_session=True,
+            )  # fmt: skip
+            if made.returncode:
+                raise ServiceError(f"Airflow's tables were not made; see {log}")
     stamp.write_text(version)
 
 

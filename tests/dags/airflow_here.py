@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 
+from jobs.projects import NAMES
 from jobs.services import airflow
 from jobs.services.ports import url
 from jobs.settings import ROOT, Settings
@@ -65,6 +66,7 @@ class Airflow:
     def __enter__(self) -> Airflow:
         self.answers({})
         self.run("db", "migrate")
+        self.run("pools", "import", str(airflow.pools_file(self.settings)))
         for part in PARTS:
             log = (self.folder / f"{part[0]}.log").open("wb")
             self.processes.append(
@@ -76,7 +78,7 @@ class Airflow:
                     start_new_session=True,
                 )
             )
-        self.until(lambda: len(self.query("SELECT dag_id FROM dag WHERE NOT is_stale")) >= 8, 120)
+        self.until(lambda: len(self.query("SELECT dag_id FROM dag WHERE NOT is_stale")) >= 4 * len(NAMES) + 4, 120)
         self.until(lambda: self.query("SELECT 1 FROM job WHERE job_type = 'TriggererJob' AND state = 'running'"), 120)
         return self
 

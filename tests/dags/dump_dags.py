@@ -20,6 +20,8 @@ for name, dag in bag.dags.items():
             task.task_id: {
                 "upstream": sorted(task.upstream_task_ids),
                 "owner": task.owner,
+                "pool": task.pool,
+                "weight_rule": str(task.weight_rule),
                 "retries": task.retries,
                 "timeout": task.execution_timeout.total_seconds() if task.execution_timeout else None,
                 "trigger_rule": task.trigger_rule.value,

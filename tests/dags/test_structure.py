@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from datetime import UTC, datetime, time
 from itertools import pairwise
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 
 from jobs.projects import PROJECTS
-from jobs.settings import ROOT
+from jobs.services import airflow
+from jobs.services.airflow import POOLS
+from jobs.settings import ROOT, Settings
 from jobs.spec import Project
 
 KINDS = ("data", "training", "rollout", "monitoring")
@@ -155,5 +158,27 @@ def test_a_dag_file_is_one_page_without_logic(kind: str) -> None:
     assert len(body) < 60
 
 
-def test_the_scheduler_parses_a_file_quickly(bag: dict[str, Any]) -> None:
+@each_project
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_task_waits_in_the_pool_of_its_kind(dags: Dags, project: Project, kind: str) -> None:
+    tasks = dags[f"{project.name}_{kind}"]["tasks"].values()
+    assert {task["pool"] for task in tasks} == {kind}, "a task in default_pool is bounded by nobody"
+    assert all("upstream" in task["weight_rule"].lower() for task in tasks), "finish what was begun, then begin more"
+
+
+def test_the_machine_has_the_pools_and_a_place_for_each_of_their_tasks(settings: Settings) -> None:
+    assert set(POOLS) == set(KINDS)
+    assert set(json.loads(airflow.pools_file(settings).read_text())) == set(POOLS)
+    room = int(airflow.environment(settings)["AIRFLOW__CORE__PARALLELISM"])
+    assert room == sum(slots for slots, _ in POOLS.values()), "with fewer, long trainings would keep rollouts waiting"
+
+
+@each_project
+@pytest.mark.parametrize("kind", KINDS)
+def test_dags_are_found_by_project_and_by_kind(dags: Dags, project: Project, kind: str) -> None:
+    assert dags[f"{project.name}_{kind}"]["tags"] == sorted((project.name, kind))
+
+
+def test_the_scheduler_parses_every_project_in_under_five_seconds(bag: dict[str, Any]) -> None:
     assert max(bag["seconds"]) < 2
+    assert sum(bag["seconds"]) < 5

@@ -19,7 +19,7 @@ import pyarrow as pa
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-USERS, ADS, SITES, TOPICS = 12_000, 240, 60, 8
+USERS, SLOTS, SITES, TOPICS = 12_000, 240, 60, 8
 IMPRESSIONS_A_DAY = 8_000
 AD_DAYS = 60
 """How long an ad is shown; each day some end and others begin."""
@@ -80,17 +80,17 @@ def _shown(date: date, seed: int, drift_from: date | None) -> Mapping[str, Ints]
     site = (SITES * rng.beta(0.8, 1.6, count)).astype(np.int64)
     device, system = user % 7 % APP, user % 11 % len(SYSTEMS)
     # Ads are replaced one by one: slot k shows another ad every AD_DAYS days, each slot on a day of its own.
-    slot = (ADS * rng.beta(0.8, 1.4, count)).astype(np.int64)
-    ad = slot + ADS * ((date.toordinal() + slot) // AD_DAYS % 400)
+    slot = (SLOTS * rng.beta(0.8, 1.4, count)).astype(np.int64)
+    ad = slot + SLOTS * ((date.toordinal() + slot) // AD_DAYS % 400)
     bored = np.zeros(count)
     if shifted:
         app = rng.uniform(size=count) < APP_SHARE
         device = np.where(app, APP, device)
         user = np.where(app, USERS + rng.integers(0, APP_USERS, count), user)
         site = np.where(app, SITES, site)
-        ad = np.where(slot % 2 == 0, ad + ADS * 400, ad)
+        ad = np.where(slot % 2 == 0, ad + SLOTS * 400, ad)
         bored = np.where(app, -1.2, 0.0)
-    odds = BASE + bored + _worth(seed, 1, USERS + APP_USERS, 0.7)[user] + _worth(seed, 2, ADS * 800, 0.8)[ad]
+    odds = BASE + bored + _worth(seed, 1, USERS + APP_USERS, 0.7)[user] + _worth(seed, 2, SLOTS * 800, 0.8)[ad]
     odds += _worth(seed, 3, SITES + 1, 0.6)[site] + np.where(ad % TOPICS == site % TOPICS, 1.3, 0.0)
     odds += 0.4 * np.cos((second / 3_600 - 21) * np.pi / 12) - 0.5 * _seen_before(user, ad)
     clicked = rng.uniform(size=count) < 1 / (1 + np.exp(-odds))
