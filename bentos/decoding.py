@@ -24,7 +24,6 @@ _WHERE = re.compile(r" - at `\$(?:\.rows(?:\[(\d+)\])?)?(?:\.([^`]*))?`\Z")
 _OF_ROWS = " - at `$.rows`"
 _FIELD = re.compile(r"field `(.*)`\Z", re.DOTALL)
 _TYPES: dict[str, Any] = {
-    "string": Annotated[str, msgspec.Meta(min_length=1, max_length=MAXIMUM_TEXT)],
     "boolean": bool,
     "timestamp": Annotated[datetime, msgspec.Meta(tz=True)],
 }
@@ -105,6 +104,8 @@ def _type(column: Column) -> Any:
     if column.type == "number":
         bounds: dict[str, Any] = {"ge": column.minimum, "le": column.maximum}
         return Annotated[float, msgspec.Meta(**{name: bound for name, bound in bounds.items() if bound is not None})]
+    if column.type == "string":
+        return Annotated[str, msgspec.Meta(min_length=1, max_length=column.maximum or MAXIMUM_TEXT)]
     return _TYPES[column.type]
 
 

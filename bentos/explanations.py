@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from bentos.decoding import Refused
 from bentos.releases import Release
-from bentos.scoring import Prediction
+from bentos.scoring import Prediction, rounded_answer
+from jobs.release.bits import told
+from jobs.release.probability import explained, score_of
 from jobs.release.reasons import reasons
 from jobs.spec import Model
 
@@ -24,7 +26,7 @@ _WAITING = 16
 _T = TypeVar("_T")
 
 
-class Explanation(Prediction, frozen=True, gc=False):
+class Explanation(Prediction, frozen=True, gc=False, kw_only=True):
     """The prediction for one row and how it came about; `base`, `contributions` and `margin` are log-odds."""
 
     as_served: bool
@@ -65,9 +67,10 @@ def explanations(
     """
     if release.scorer is None:
         raise Refused(503, "there is no model to explain: answers are the rule's", retry_after=5)
-    contributions = release.scorer.explain(vectors)
+    contributions, exact = release.scorer.explain(vectors), release.scorer.margins(vectors)
     margins = contributions.sum(axis=1)
-    furthest = np.abs(release.scorer.scores_of(margins) - [answer.probability for answer in answers]).max()
+    scores = score_of(release.scorer.scores_of(exact))
+    furthest = np.abs([scores - [answer.probability for answer in answers], margins - explained(exact)]).max()
     if not furthest <= TOLERANCE:
         raise Refused(500, f"release {release.name}: contributions come to a score {furthest:.3g} from the model's")
     return [
@@ -75,20 +78,21 @@ def explanations(
             **msgspec.structs.asdict(answer),
             as_served=served,
             base=float(row[-1]),
-            contributions=dict(zip(model.inputs, row[:-1].tolist(), strict=True)),
+            contributions=dict(zip(model.told, row[:-1].tolist(), strict=True)),
             margin=float(margin),
-            inputs=dict(zip(model.inputs, vector.tolist(), strict=True)),
+            inputs=dict(zip(model.told, vector.tolist(), strict=True)),
             reasons=reasons(model, vector, row),
         )
-        for answer, served, vector, row, margin in zip(answers, as_served, vectors, contributions, margins, strict=True)
+        for answer, served, vector, row, margin in zip(
+            answers, as_served, told(vectors, release.scorer.flags), contributions, margins, strict=True
+        )
     ]
 
 
 def rounded(one: Explanation, decimals: int) -> Explanation:
     """The same with score and contributions rounded: exact ones would say the score more exactly than it is told."""
     return msgspec.structs.replace(
-        one,
-        probability=round(one.probability, decimals),
+        rounded_answer(one, decimals),
         base=round(one.base, decimals),
         contributions={name: round(value, decimals) for name, value in one.contributions.items()},
         margin=round(one.margin, decimals),

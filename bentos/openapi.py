@@ -119,7 +119,7 @@ def _schema(column: Column) -> Json:
         told = f"with an offset from UTC, from {EARLIEST.date()} to {LATEST.date()}"
         return {"type": "string", "format": "date-time", "description": told}
     if column.type == "string":
-        return {"type": "string", "minLength": 1, "maxLength": MAXIMUM_TEXT}
+        return {"type": "string", "minLength": 1, "maxLength": column.maximum or MAXIMUM_TEXT}
     if column.type == "boolean":
         return {"type": "boolean"}
     bounds: Json = {"minimum": column.minimum, "maximum": column.maximum}

@@ -72,6 +72,9 @@ class Lines:
             "vector": _encode(served.vector).decode(),
             "provenance": _encode(served.provenance).decode() if served.provenance else None,
             "degraded_by": " ".join(answer.degraded_by) or None,
+            "classes": _encode([*answer.classes.values(), list(answer.classes).index(answer.said)]).decode()
+            if answer.classes
+            else None,
         }
         return _encode(record) + b"\n"
 

@@ -18,17 +18,18 @@ from bentos.metrics import REFUSED
 from jobs.errors import TamperedError, TidemillError
 from jobs.projects import hook
 from jobs.release.bundle import same_contract, verify_bundle
+from jobs.release.decisions import decide
 from jobs.release.scorer import Scorer
 from jobs.rollout.slots import Assignment, assignment_path, read_assignment
 from jobs.settings import Settings
-from jobs.spec import Project
+from jobs.spec import Model, Project
 from jobs.storage import MANIFEST, write_atomically
 
 RULE = "rule"
 """The name of the release, and of the baseline, that is the project's rule alone."""
 PREVIOUS, BASELINE = "previous_release", "rule_baseline"
 """Why an answer is degraded: a release of before is served in place of the assigned one, or the rule."""
-_REVIEW = 0.5
+_BY_RULE = {"review": 0.5, "decline": 0.5}
 log = logging.getLogger("tidemill.releases")
 
 
@@ -42,10 +43,8 @@ class Release:
     scorer: Scorer | None
     request: Callable[..., NDArray[np.float64]]
     rule: Callable[[Mapping[str, NDArray[Any]]], NDArray[np.bool_]]
-    review: float
-    """The probability from which a decision is `review`."""
-    decline: float
-    """The probability from which it is `decline`; above 1 when the model alone never declines."""
+    decisions: Mapping[str, Any]
+    """What it decides by, as `jobs.release.decisions` takes it."""
     degraded_by: str | None = None
     """Why this is not the release that the slot is told to serve."""
 
@@ -54,18 +53,14 @@ class Release:
         return self.assignment.release
 
     def score(self, payload: Mapping[str, NDArray[Any]], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The probability of each row; of the rule 1 where it holds and 0 elsewhere."""
+        """What the model answers for each row; of the rule 1 where it holds and 0 elsewhere."""
         if self.scorer is None:
             return self.rule(payload).astype(np.float64)
         return self.scorer.score(vectors)
 
     def decide(self, payload: Mapping[str, NDArray[Any]], scores: NDArray[np.float64]) -> list[str]:
-        """A decision for each row: the rule comes first, then the thresholds."""
-        ruled = self.rule(payload)
-        return [
-            "decline" if held or score >= self.decline else "review" if score >= self.review else "approve"
-            for held, score in zip(ruled.tolist(), scores.tolist(), strict=True)
-        ]
+        """A decision for each row: the rule comes first, then the release's own."""
+        return decide(self.rule(payload), scores, self.decisions)
 
 
 class Releases:
@@ -132,10 +127,9 @@ class Releases:
             )
         scorer, features = Scorer.load(folder, manifest), hook(self._project, "features")
         scorer.score(np.zeros((1, len(scorer.inputs))))
-        decisions = manifest.get("decisions", {})
         return Release(
             assignment=wanted, folder=folder, scorer=scorer, request=features.request, rule=features.rule,
-            review=float(decisions.get("review", _REVIEW)), decline=float(decisions.get("decline", 2.0)),
+            decisions=manifest.get("decisions", {}),
         )  # fmt: skip
 
     def _own_copy(self, wanted: Assignment) -> Path:
@@ -180,7 +174,7 @@ class Releases:
         )  # fmt: skip
         return Release(
             assignment=told, folder=self._copies, scorer=None, request=features.request, rule=features.rule,
-            review=_REVIEW, decline=_REVIEW, degraded_by=BASELINE,
+            decisions=_of_rule(self._project.models[-1]), degraded_by=BASELINE,
         )  # fmt: skip
 
     def _refuse(self, error: Exception) -> None:
@@ -193,3 +187,7 @@ class Releases:
         for folder in self._copies.glob(f"{self._slot}-*"):
             if folder.name not in needed:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _of_rule(model: Model) -> Mapping[str, Any]:
+    return {"costs": {one.name: one.costs for one in model.decisions}} if model.decisions else _BY_RULE

@@ -25,7 +25,7 @@ from bentos.predictions import PredictionLog, Served
 from bentos.recent import Recent
 from bentos.rehearsal import rehearsing
 from bentos.releases import Release, Releases
-from bentos.scoring import Prediction, Scoring
+from bentos.scoring import Prediction, Scoring, rounded_answer
 from bentos.turns import Turns
 from jobs.lake import Lake
 from jobs.settings import Settings
@@ -154,7 +154,7 @@ class Runtime:
             answers = await self._turns.predictions(asking, rows, ids)
         decimals = self.project.serving.round_scores
         if decimals is not None:
-            answers = [msgspec.structs.replace(one, probability=round(one.probability, decimals)) for one in answers]
+            answers = [rounded_answer(one, decimals) for one in answers]
         return _encode({"rows": answers} if many else answers[0])
 
     async def _with_cache(

@@ -12,6 +12,7 @@ from bentos.decoding import Decoder, Refused
 from bentos.lookup import Lookup
 from bentos.releases import Release
 from jobs.features.vectors import online
+from jobs.release.probability import score_of
 from jobs.settings import Settings
 from jobs.spec import Project
 
@@ -28,6 +29,16 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     degraded_by: tuple[str, ...]
     """What is lacking: features, or the release that the slot is told to serve."""
     unknown: tuple[str, ...]
+    said: str | msgspec.UnsetType = msgspec.field(name="class", default=msgspec.UNSET)
+    """Of a multi-class model: the class that the row is said to be of."""
+    classes: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
+    """Of a multi-class model: the probability of each class; `probability` is that of any but the first."""
+
+
+def rounded_answer(one: Prediction, decimals: int) -> Prediction:
+    """The same with its probabilities rounded."""
+    told = {name: round(value, decimals) for name, value in one.classes.items()} if one.classes else one.classes
+    return msgspec.structs.replace(one, probability=round(one.probability, decimals), classes=told)
 
 
 class Scored(NamedTuple):
@@ -56,6 +67,7 @@ class Scoring:
         scores = release.score(payload, vectors)
         if not np.isfinite(scores).all():
             raise Refused(500, f"release {release.name} answered something that is not a number")
+        classes = self._classes(scores)
         decisions = release.decide(payload, scores)
         unknown: list[tuple[str, ...]] = [()] * len(rows)
         for view, known in looked_up.found.items():
@@ -64,12 +76,19 @@ class Scoring:
                     unknown[index] += (view,)
         causes = [tuple(filter(None, (release.degraded_by, one))) for one in lacking]
         answers = [
-            Prediction(score, decision, release.name, request_id, self._slot, bool(cause), cause, names)
-            for score, decision, request_id, cause, names in zip(
-                scores.tolist(), decisions, ids, causes, unknown, strict=True
+            Prediction(score, decision, release.name, request_id, self._slot, bool(cause), cause, names, *several)
+            for score, decision, request_id, cause, names, several in zip(
+                score_of(scores).tolist(), decisions, ids, causes, unknown, classes, strict=True
             )
         ]
         return Scored(answers, vectors, looked_up.provenance)
+
+    def _classes(self, scores: NDArray[np.float64]) -> list[tuple[Any, ...]]:
+        """Of each row the class it is said to be of and the probability of each; nothing where scores know none."""
+        if scores.ndim == 1:
+            return [()] * len(scores)
+        names = self._project.models[-1].classes
+        return [(names[int(row[-1])], dict(zip(names, row[:-1], strict=True))) for row in scores.tolist()]
 
     def stop(self) -> None:
         """Stores the events that could not be stored before."""

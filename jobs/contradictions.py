@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from jobs.flags import faults_of_flags
 from jobs.policies import HALF
 from jobs.reasons import faults_of_reasons
 from jobs.slices import faults_of_slices
@@ -145,13 +146,34 @@ def _of_model(model: Model, label: Label) -> Iterable[str]:
             f"model {model.name!r}: split.delay_days {model.split.delay_days} is shorter than "
             f"the label's delay {label.delay_days}"
         )
-    for fault in faults_of_reasons(model.reasons, model.inputs):
+    for fault in faults_of_reasons(model.reasons, model.told):
         yield f"model {model.name!r}: {fault}"
+    for fault in (*faults_of_flags(model.flags, model.inputs, model.increasing), *_of_classes(model)):
+        yield f"model {model.name!r}: {fault}"
+    if model.task == "ranking" and (model.group is None or model.split.drop_known):
+        yield f"model {model.name!r} ranks: it needs a group, all of whose rows are judged, and drops no known entity"
+    if model.task != "ranking" and (model.group or model.place):
+        yield f"model {model.name!r}: group and place are a ranking's, and its task is {model.task}"
     for name in model.increasing:
         if name not in model.inputs:
             yield f"model {model.name!r}: increasing names {name!r}, which is not one of its inputs"
     if min(model.split.train_days, model.split.test_days - 1, model.split.folds) < 1:
         yield f"model {model.name!r}: its split needs a train day, two test days and a fold to tune and calibrate on"
+
+
+def _of_classes(model: Model) -> Iterable[str]:
+    if model.task != "multiclass":
+        if model.classes or model.decisions:
+            yield f"classes and decisions with costs are a multi-class model's, and its task is {model.task}"
+        return
+    if len(model.classes) < 2 or len(set(model.classes)) != len(model.classes):
+        yield f"classes {model.classes} are not two or more different ones"
+    names = [decision.name for decision in model.decisions]
+    if not names or len(set(names)) != len(names):
+        yield f"decisions {tuple(names)} are not one or more different ones"
+    for decision in model.decisions:
+        if len(decision.costs) != len(model.classes) or min(decision.costs, default=0) < 0:
+            yield f"decision {decision.name!r} needs a cost of 0 or more for each class, not {decision.costs}"
 
 
 def _of_gate(project: Project) -> Iterable[str]:

@@ -33,6 +33,15 @@ class Gate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What may be done with a row, and what it costs where that turns out to be wrong."""
+
+    name: str
+    costs: tuple[float, ...]
+    """Of one row in each class, in the order of the model's classes, in whatever unit: only their ratios decide."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Metric:
     """A mean over served events whose label is known for certain, and which way is better."""
 

@@ -10,9 +10,11 @@ from typing import Literal, TypeVar
 
 from jobs.contradictions import contradictions
 from jobs.errors import SpecError
+from jobs.flags import Flags as Flags  # noqa: PLC0414
 from jobs.policies import HALF as HALF  # noqa: PLC0414
 from jobs.policies import Approval as Approval  # noqa: PLC0414
 from jobs.policies import Canary as Canary  # noqa: PLC0414 - projects declare everything from here
+from jobs.policies import Decision as Decision  # noqa: PLC0414
 from jobs.policies import Drift as Drift  # noqa: PLC0414
 from jobs.policies import Experiment as Experiment  # noqa: PLC0414
 from jobs.policies import Gate as Gate  # noqa: PLC0414
@@ -26,7 +28,7 @@ from jobs.slices import Slice as Slice  # noqa: PLC0414
 ColumnType = Literal["string", "integer", "number", "boolean", "timestamp"]
 Format = Literal["csv", "jsonl", "parquet"]
 Library = Literal["rule", "logistic_regression", "xgboost", "lightgbm"]
-TaskName = Literal["binary"]
+TaskName = Literal["binary", "multiclass", "ranking"]
 Function = Literal["count", "sum", "min", "max", "distinct", "last"]
 
 
@@ -49,6 +51,7 @@ class Column:
     aliases: tuple[Alias, ...] = ()
     minimum: int | None = None
     maximum: int | None = None
+    """Of a number; of a text in a request the most characters, 200 without one."""
     personal: bool = False
     """Identifies a person: masked in logs and reports."""
 
@@ -179,11 +182,31 @@ class Model:
     split: Split
     task: TaskName = "binary"
     """What it is asked for: the label, the metrics, the learners and the answers are the task's."""
+    classes: tuple[str, ...] = ()
+    """Of a multi-class model: what the label's numbers stand for; the first asks for nothing, all others are positive."""
+    decisions: tuple[Decision, ...] = ()
+    """Of a multi-class model: what may be decided, and what that costs in each class; the cheapest is chosen."""
+    flags: Flags | None = None
+    """The block of yes or no that its inputs end with."""
+    group: str | None = None
+    """Of a ranking: the request column that is the same in all rows which are ranked together."""
+    place: str | None = None
+    """Of a ranking that learns from clicks: the spine column of the place, from 1, at which a row was shown."""
     increasing: tuple[str, ...] = ()
     """Inputs of which more may only raise a tree's score: what is known beforehand keeps small windows honest."""
     seed: int = 20_261_121
     reasons: tuple[Reason, ...] = field(default=(), repr=False)
     """The inputs in words, for `POST /<project>/explain`; other words are no other model."""
+
+    @property
+    def passed(self) -> str:
+        """The decision that lets a row through."""
+        return self.decisions[0].name if self.decisions else "approve"
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Its inputs as a person is told them: all flags are one."""
+        return (*self.inputs[: -self.flags.numbers], self.flags.name) if self.flags else self.inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,6 +287,7 @@ PREDICTIONS = Source(
         Column(name="vector", type="string"),
         Column(name="provenance", type="string", nullable=True),
         Column(name="degraded_by", type="string", nullable=True),
+        Column(name="classes", type="string", nullable=True),
     ),
     event_id="request_id",
     event_time="event_time",
@@ -277,7 +301,8 @@ PREDICTIONS = Source(
 was validated, the exact model inputs in the order the model declares, and for each view what its
 values were read from: `{"schema", "available_at"}` of a batch view (microseconds, null where
 nothing was found), `{"schema", "events", "checksum"}` of a live one. `degraded_by` are the causes,
-separated by blanks, for which an answer is `degraded`.
+separated by blanks, for which an answer is `degraded`. `classes`, of a multi-class model, is the
+JSON list of the probability of each class and the place of the class that the row was said to be of.
 """
 
 

@@ -64,7 +64,7 @@ def arms(project: Project, sources: Sources, *, candidate: str, stable: str, sin
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         if not files:
-            return Arms(assignment=nobody, candidate=_outcomes(None), stable=_outcomes(None))
+            return Arms(assignment=nobody, candidate=_outcomes(project, None), stable=_outcomes(project, None))
         connection.execute(_ASKED, [f"$.{project.entity}", files, since, candidate, stable])
         counted: dict[Any, Any] = dict(
             connection.execute(
@@ -83,7 +83,9 @@ def arms(project: Project, sources: Sources, *, candidate: str, stable: str, sin
         for name in (candidate, stable):
             query = f"SELECT * FROM labelled WHERE release = ? AND entity::VARCHAR NOT IN ({_CROSSED})"  # noqa: S608
             sides[name] = connection.sql(query, params=[name]).to_arrow_table() if sources.labels else None
-    return Arms(assignment=seen, candidate=_outcomes(sides[candidate]), stable=_outcomes(sides[stable]))
+    return Arms(
+        assignment=seen, candidate=_outcomes(project, sides[candidate]), stable=_outcomes(project, sides[stable])
+    )
 
 
 def served(sources: Sources, release: str, since: datetime) -> int:
@@ -102,22 +104,22 @@ def served(sources: Sources, release: str, since: datetime) -> int:
         return int(connection.execute(query, [files, since, release]).fetchall()[0][0])
 
 
-def sides_of(labels: pa.Table, releases: Iterable[str]) -> list[Outcomes]:
+def sides_of(project: Project, labels: pa.Table, releases: Iterable[str]) -> list[Outcomes]:
     """The outcomes of each of these releases in the label table."""
     import pyarrow.compute as pc
 
-    return [_outcomes(labels.filter(pc.equal(labels.column("release"), release))) for release in releases]
+    return [_outcomes(project, labels.filter(pc.equal(labels.column("release"), release))) for release in releases]
 
 
-def baseline(labels: pa.Table, release: str, metric: Metric) -> Baseline:
+def baseline(project: Project, labels: pa.Table, release: str, metric: Metric) -> Baseline:
     """What a metric of a release was on the label table, and how many events a day it was about."""
-    mine, every = sides_of(labels, [release])[0], _outcomes(labels)
+    mine, every = sides_of(project, labels, [release])[0], _outcomes(project, labels)
     found, days = sample(metric, mine), len(np.unique(every.known))
     per_day = sample(metric, every).count / days if days else 0.0
     return Baseline(mean=found.mean, variance=found.variance, per_day=per_day)
 
 
-def _outcomes(rows: pa.Table | None) -> Outcomes:
+def _outcomes(project: Project, rows: pa.Table | None) -> Outcomes:
     import pyarrow as pa
 
     if rows is None or not rows.num_rows:
@@ -133,7 +135,7 @@ def _outcomes(rows: pa.Table | None) -> Outcomes:
         entity=codes_of(rows.column("entity")),
         score=np.asarray(rows.column("score").to_numpy(), dtype=np.float64),
         label=np.asarray(rows.column("label").to_numpy(), dtype=np.bool_),
-        acted=np.asarray(rows.column("decision").to_numpy()) != "approve",
+        acted=np.asarray(rows.column("decision").to_numpy()) != project.models[-1].passed,
         degraded=np.asarray(rows.column("degraded").to_numpy(), dtype=np.bool_),
         known=(certain - 1) // 86_400_000_000,
     )

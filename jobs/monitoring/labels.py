@@ -22,7 +22,7 @@ MATURED_DAYS = 30
 """How many days of maturing labels one batch looks back on."""
 _SERVED = """
     CREATE OR REPLACE TEMP TABLE served AS
-    WITH of_these_days AS (SELECT * FROM read_parquet(?, hive_partitioning = false) WHERE event_time >= ? AND event_time < ?),
+    WITH of_these_days AS (SELECT * FROM read_parquet(?, hive_partitioning = false, union_by_name = true) WHERE event_time >= ? AND event_time < ?),
     requests AS (
         SELECT * FROM of_these_days
         QUALIFY row_number() OVER (PARTITION BY request_id ORDER BY served_at DESC, event_id) = 1
@@ -31,14 +31,14 @@ _SERVED = """
     QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY served_at DESC, request_id) = 1
 """
 _SINCE = """
-    SELECT * EXCLUDE (filename) FROM read_parquet(?, hive_partitioning = false, filename = true)
+    SELECT * EXCLUDE (filename) FROM read_parquet(?, hive_partitioning = false, filename = true, union_by_name = true)
     WHERE served_at >= ?
     QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY list_position(?, filename) DESC) = 1
     ORDER BY event_time, event_id
 """
 _MATURED = """
     SELECT served.request_id, served.event_id, served.event_time, served.served_at, served.release, served.slot,
-           served.score, served.decision, served.degraded, spine.{entity} AS entity, spine.label, spine.label_time
+           served.score, served.decision, served.degraded, {classes} AS classes, spine.{entity} AS entity, spine.label, spine.label_time
     FROM served JOIN spine USING (event_id)
     WHERE spine.label IS NOT NULL
     ORDER BY served.event_time, served.event_id
@@ -105,7 +105,9 @@ def write_matured(project: Project, inputs: Inputs, batch: date, path: Path) -> 
         served = load_served(connection, inputs)
         files = [file for one in inputs.spines for file in one.paths()]
         connection.register("spine", matured(files, by=batch, after=batch - timedelta(days=MATURED_DAYS)))
-        table = connection.sql(_MATURED.format(entity=project.entity)).to_arrow_table()
+        known = connection.sql("SELECT * FROM served LIMIT 0").columns
+        classes = "served.classes" if "classes" in known else "NULL::VARCHAR"
+        table = connection.sql(_MATURED.format(entity=project.entity, classes=classes)).to_arrow_table()
     pq.write_table(table, path)
     positives = sum(1 for label in table.column("label").to_pylist() if label)
     return {"predictions": served, "matured": table.num_rows, "positives": positives}

@@ -134,9 +134,11 @@ def _outcomes(table: pa.Table, release: str, task: Task) -> tuple[Outcomes, NDAr
 
     rows = table.filter(pc.equal(table.column("release"), release))
     times = rows.column("event_time").cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    scores = task.logged(rows)
+    measurable = np.isfinite(scores if scores.ndim == 1 else scores.sum(axis=1))
     outcomes = Outcomes(
         label=task.labels(rows.column("label")),
         event_time=times.to_numpy(),
         entity=codes_of(rows.column("entity")),
     )
-    return outcomes, np.asarray(rows.column("score").to_numpy(), dtype=np.float64)
+    return outcomes.take(measurable), scores[measurable]

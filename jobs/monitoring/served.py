@@ -14,6 +14,7 @@ from jobs.monitoring.drift import SCORE
 from jobs.monitoring.labels import Inputs, days, load_served, predictions, published
 from jobs.release.bundle import read_manifest, verify_bundle
 from jobs.release.ledger import Champion
+from jobs.release.probability import score_of
 from jobs.spec import Project
 
 if TYPE_CHECKING:
@@ -33,6 +34,13 @@ class Window:
     inputs: Inputs
     source: str
     columns: tuple[str, ...]
+    flags: int = 0
+    """How many of the last columns are numbers of flags, in which no distance means anything."""
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """The columns that are compared."""
+        return self.columns[: len(self.columns) - self.flags]
 
     @property
     def digests(self) -> dict[str, str]:
@@ -82,7 +90,7 @@ class Window:
         frame = pd.DataFrame(matrix, columns=list(self.columns))
         frame.insert(0, "event_time", pd.to_datetime(events.column("event_time").to_pandas(), utc=True))
         folder = self.lake.release(self.project.name, self.champion.release)
-        frame[SCORE] = Scorer.load(folder, manifest).score(matrix)
+        frame[SCORE] = score_of(Scorer.load(folder, manifest).score(matrix))
         return frame
 
 
@@ -106,6 +114,7 @@ def find(lake: Lake, project: Project, champion: Champion, first: date, last: da
         inputs=logged if use_log else stored,
         source="predictions" if use_log else "features",
         columns=tuple(manifest["models"][-1]["inputs"]),
+        flags=int(manifest["models"][-1].get("flags", 0)),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from jobs.release.bundle import Bundle, write_bundle
+from jobs.release.probability import score_of
 from jobs.release.scorer import Scorer
 from jobs.settings import Settings
 from jobs.spec import Model, Project
@@ -98,7 +99,7 @@ def _write_reference(path: Path, model: Model, frame: TrainingFrame, scorer: Sco
     places = pc.index_in(held["event_id"].combine_chunks(), ids).to_numpy()
     seen = np.isin(rows.event_id[places], frame.of("train").event_id)
     vectors = np.concatenate([rows.vectors[places], test.vectors])
-    scores = scorer.score(vectors)
+    scores = score_of(scorer.score(vectors)).copy()
     scores[np.flatnonzero(seen)] = np.nan
     times = np.concatenate([rows.event_time[places], test.event_time])
     chosen = np.sort(np.random.default_rng(model.seed).permutation(len(scores))[:REFERENCE_ROWS])

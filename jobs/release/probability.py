@@ -22,6 +22,35 @@ def scores_of(margins: Margins, entry: Mapping[str, Any]) -> Margins:
     return _SCORES[entry.get("task", "binary")](margins, entry)
 
 
+def score_of(answers: Margins) -> Margins:
+    """The one number of each row that is logged, watched and shown: of several classes the probability of any but the first."""
+    return answers if answers.ndim == 1 else np.asarray(np.clip(1 - answers[:, 0], 0, 1), dtype=np.float64)
+
+
+def explained(margins: Margins) -> Margins:
+    """The margin of each row that is explained: of several classes the likeliest but the first, over the first."""
+    return margins if margins.ndim == 1 else np.asarray(margins[:, 1:].max(axis=1) - margins[:, 0], dtype=np.float64)
+
+
+def classes(margins: Margins, entry: Mapping[str, Any]) -> Margins:
+    """(rows, classes + 1): the probability of each class, and last the place of the class that a row is said to be of.
+
+    Probabilities are softmax(slope * z + shifts), z being log-probabilities: vector scaling with one slope (Guo et al.
+    2017, "On calibration of modern neural networks"). The class is the greatest of probability times the entry's
+    `weights`: rare classes need less, where that is what F1 asks for (Lipton et al. 2014).
+    """
+    calibration, weights = entry.get("calibration") or {}, np.asarray(entry.get("weights") or 1.0)
+    scaled = float(calibration.get("slope", 1.0)) * log_softmax(margins) + np.asarray(calibration.get("shifts", 0.0))
+    probabilities = np.exp(log_softmax(scaled))
+    return np.column_stack([probabilities, (probabilities * weights).argmax(axis=1)])
+
+
+def log_softmax(margins: Margins) -> Margins:
+    """The logarithm of each class's share, a row each, without overflow."""
+    moved = margins - margins.max(axis=1, keepdims=True)
+    return np.asarray(moved - np.log(np.exp(moved).sum(axis=1, keepdims=True)), dtype=np.float64)
+
+
 def probability(margins: Margins, entry: Mapping[str, Any]) -> Margins:
     """The probability of each raw margin (log-odds), as a model's manifest entry corrects and calibrates it."""
     unbiased = corrected(margins, float(entry.get("correction", 1.0)))
@@ -79,4 +108,8 @@ def _between(margins: Margins, at: Margins, becomes: Margins) -> Margins:
     return np.where(inside, np.minimum(value, becomes[end]), value)
 
 
-_SCORES: Mapping[str, Callable[[Margins, Mapping[str, Any]], Margins]] = {"binary": probability}
+_SCORES: Mapping[str, Callable[[Margins, Mapping[str, Any]], Margins]] = {
+    "binary": probability,
+    "multiclass": classes,
+    "ranking": lambda margins, _: sigmoid(margins),
+}

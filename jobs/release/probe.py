@@ -16,6 +16,7 @@ def main(folder: Path) -> int:
     """0 when every model scores its stored vectors as stored, else 1 with a line on stderr."""
     import numpy as np
 
+    from jobs.release.probability import score_of
     from jobs.release.scorer import FEW_ROWS, Scorer
 
     manifest = json.loads((folder / "manifest.json").read_bytes())
@@ -28,7 +29,7 @@ def main(folder: Path) -> int:
         scores = scorer.score(vectors)
         expected = scores if parity["scores"] is None else np.asarray(parity["scores"])
         furthest = max(np.abs(scores - expected).max(), np.abs(few - expected[: len(few)]).max())
-        if not furthest <= TOLERANCE or not ((scores >= 0) & (scores <= 1)).all():
+        if not furthest <= TOLERANCE or not ((score_of(scores) >= 0) & (score_of(scores) <= 1)).all():
             print(f"model {model['name']} scores {furthest:.3g} away from what was stored", file=sys.stderr)
             return 1
     return 0

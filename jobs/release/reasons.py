@@ -15,24 +15,24 @@ def reasons(
 ) -> list[dict[str, Any]]:
     """The n inputs that moved a score most, greatest first: `input`, `value`, `contribution` (log-odds) and `text`.
 
-    `vector` and `contributions` are one row each, the latter as `Scorer.explain` gives it: its last column,
+    `vector` is one row as `bits.told` has it, and `contributions` one as `Scorer.explain` gives it: its last column,
     the base, is no reason. Inputs that moved nothing are left out; of equal ones the first declared comes first.
     Raises ValueError when their lengths do not fit the model, or a contribution is not finite.
     """
-    if vector.shape != (len(model.inputs),) or contributions.shape != (len(model.inputs) + 1,):
+    if vector.shape != (len(model.told),) or contributions.shape != (len(model.told) + 1,):
         raise ValueError(
             f"a vector of shape {vector.shape} and contributions of shape {contributions.shape} do not fit "
-            f"the {len(model.inputs)} inputs of model {model.name!r} and the base"
+            f"the {len(model.told)} inputs of model {model.name!r} and the base"
         )
     if not np.isfinite(contributions).all():
         raise ValueError(f"the contributions to a score of model {model.name!r} are not all finite")
     moved = contributions[:-1]
     greatest = [int(index) for index in np.argsort(-np.abs(moved), kind="stable") if moved[index]][: max(n, 0)]
-    values = dict(zip(model.inputs, map(float, vector), strict=True))
+    values = dict(zip(model.told, map(float, vector), strict=True))
     declared = {reason.input: reason for reason in model.reasons}
     found = []
     for index in greatest:
-        name, value, contribution = model.inputs[index], float(vector[index]), float(moved[index])
+        name, value, contribution = model.told[index], float(vector[index]), float(moved[index])
         reason = declared.get(name)
         said = reason.say(value, values) if reason else f"{name.replace('_', ' ')} is {value:g}"
         text = f"{said} ({'raises' if contribution > 0 else 'lowers'} the score)"

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.errors import TamperedError
-from jobs.release.probability import scores_of
+from jobs.release.bits import dense, folded, sparse
+from jobs.release.probability import explained, scores_of
 
 Vectors = NDArray[np.float64]
 FEW_ROWS = 64
@@ -35,6 +36,8 @@ class Scorer(ABC):
     inputs: tuple[str, ...]
     entry: Mapping[str, Any]
     """What the manifest says of the model, its correction and calibration included."""
+    flags = 0
+    """How many of the inputs are numbers of flags."""
 
     @staticmethod
     def load(folder: Path | str, manifest: Mapping[str, Any], model: str | None = None) -> Scorer:
@@ -45,7 +48,7 @@ class Scorer(ABC):
         if kind is None:
             raise TamperedError(f"{folder}: library {entry['library']!r} is not one of {', '.join(_SCORERS)}")
         scorer: Scorer = kind(Path(folder), entry)
-        scorer.inputs, scorer.entry = tuple(entry["inputs"]), entry
+        scorer.inputs, scorer.entry, scorer.flags = tuple(entry["inputs"]), entry, int(entry.get("flags", 0))
         return scorer
 
     def score(self, vectors: Vectors) -> Vectors:
@@ -57,25 +60,30 @@ class Scorer(ABC):
         return scores_of(margins, self.entry)
 
     def margins(self, vectors: Vectors) -> Vectors:
-        """The raw log-odds of each row, before correction and calibration.
+        """The raw log-odds of each row, or of each row and class, before correction and calibration.
 
         Raises ValueError unless there is one column for each input, and finite numbers that single
         precision can hold.
         """
         self._check(vectors)
-        return self._margins(vectors) if len(vectors) else np.empty(0)
+        return self._margins(vectors) if len(vectors) else np.empty((0, *self._several))
 
     def explain(self, vectors: Vectors) -> Vectors:
         """Exact contributions in log-odds, (rows, inputs + 1), the last column being the base; a row sums to its margin.
 
+        All flags are one input. With several classes the margin is that of the likeliest but the first, over the first's.
         Trees: SHAP values by path-dependent TreeSHAP (Lundberg et al. 2020). Linear: each term, measured
         from the mean of what was learned from.
         """
         self._check(vectors)
         if not len(vectors):
-            return np.empty((0, len(self.inputs) + 1))
-        contributions = self._explain(vectors)
-        missing = self.margins(vectors) - contributions.sum(axis=1)
+            return np.empty((0, len(self.inputs) + 1 - max(self.flags - 1, 0)))
+        margins = self.margins(vectors)
+        contributions = folded(self._explain(vectors), len(self.inputs) - self.flags, self.flags)
+        if contributions.ndim > 2:
+            likeliest = margins[:, 1:].argmax(axis=1) + 1
+            contributions = contributions[np.arange(len(vectors)), likeliest] - contributions[:, 0]
+        missing = explained(margins) - contributions.sum(axis=1)
         if not np.abs(missing).max() <= _ROUNDING:
             raise ValueError(f"contributions add up to {np.abs(missing).max():.3g} away from the model's own margin")
         contributions[:, -1] += missing
@@ -88,25 +96,35 @@ class Scorer(ABC):
             column = int(np.flatnonzero(~(np.abs(vectors) <= _LARGEST).all(axis=0))[0])
             raise ValueError(f"input {self.inputs[column]!r} is not a finite number that single precision can hold")
 
+    @property
+    def _several(self) -> tuple[int, ...]:
+        return (len(self.entry["classes"]),) if self.entry.get("classes") else ()
+
     @abstractmethod
     def _margins(self, vectors: Vectors) -> Vectors: ...
 
     @abstractmethod
-    def _explain(self, vectors: Vectors) -> Vectors: ...
+    def _explain(self, vectors: Vectors) -> Vectors:
+        """(rows, columns + 1), or with several classes (rows, classes, columns + 1); each flag is a column."""
 
 
 class _Logistic(Scorer):
     def __init__(self, folder: Path, entry: Mapping[str, Any]) -> None:
         model = json.loads((folder / entry["file"]).read_bytes())
         self._mean, self._scale = np.asarray(model["mean"]), np.asarray(model["scale"])
-        self._coefficients, self._intercept = np.asarray(model["coefficients"]), float(model["intercept"])
+        self._coefficients, self._intercept = np.asarray(model["coefficients"]), np.asarray(model["intercept"])
 
     def _margins(self, vectors: Vectors) -> Vectors:
-        return np.asarray(self._explain(vectors).sum(axis=1), dtype=np.float64)
+        if not self.flags and not self._several:
+            return np.asarray(self._explain(vectors).sum(axis=1), dtype=np.float64)
+        scaled = sparse((vectors - self._mean) / self._scale, self.flags)
+        return np.asarray(scaled @ self._coefficients.T + self._intercept, dtype=np.float64)
 
     def _explain(self, vectors: Vectors) -> Vectors:
-        terms = (vectors - self._mean) / self._scale * self._coefficients
-        return np.column_stack([terms, np.full(len(vectors), self._intercept)])
+        scaled = dense((vectors - self._mean) / self._scale, self.flags)
+        terms = scaled * self._coefficients if not self._several else scaled[:, None] * self._coefficients
+        base = np.broadcast_to(self._intercept, terms.shape[:-1])[..., None]
+        return np.concatenate([terms, base], axis=-1)
 
 
 class _XGBoost(Scorer):
@@ -125,15 +143,18 @@ class _XGBoost(Scorer):
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def _margins(self, vectors: Vectors) -> Vectors:
-        singles = np.ascontiguousarray(vectors, dtype=np.float32)
         if self._session is not None and len(vectors) <= FEW_ROWS:
-            return np.asarray(self._session.run(["margins"], {"vectors": singles})[0], dtype=np.float64).reshape(-1)
-        return np.asarray(self._booster.inplace_predict(singles, predict_type="margin"), dtype=np.float64)
+            singles = np.ascontiguousarray(dense(vectors, self.flags, absent=np.nan), dtype=np.float32)
+            margins = self._session.run(["margins"], {"vectors": singles})[0]
+        else:
+            rows = sparse(np.ascontiguousarray(vectors), self.flags).astype(np.float32)
+            margins = self._booster.inplace_predict(rows, predict_type="margin")
+        return np.asarray(margins, dtype=np.float64).reshape(len(vectors), *self._several)
 
     def _explain(self, vectors: Vectors) -> Vectors:
         import xgboost
 
-        rows = xgboost.DMatrix(np.ascontiguousarray(vectors, dtype=np.float32), nthread=1)
+        rows = xgboost.DMatrix(sparse(np.ascontiguousarray(vectors), self.flags).astype(np.float32), nthread=1)
         return np.asarray(self._booster.predict(rows, pred_contribs=True), dtype=np.float64)
 
 
@@ -142,17 +163,20 @@ class _LightGBM(Scorer):
         import lightgbm
 
         self._booster = lightgbm.Booster(model_file=folder / entry["file"])
-        self._single = _SingleRow(self._booster, len(entry["inputs"]))
+        self._single = _SingleRow(self._booster)
 
     def _margins(self, vectors: Vectors) -> Vectors:
-        rows = np.ascontiguousarray(vectors)
-        if len(rows) <= _FEWER_ROWS:
-            return self._single.margins(rows)
-        return np.asarray(self._booster.predict(rows, raw_score=True, num_threads=1), dtype=np.float64)
+        if len(vectors) <= _FEWER_ROWS:
+            margins = self._single.margins(np.ascontiguousarray(dense(vectors, self.flags)))
+        else:
+            rows = sparse(np.ascontiguousarray(vectors), self.flags)
+            margins = np.asarray(self._booster.predict(rows, raw_score=True, num_threads=1), dtype=np.float64)
+        return margins.reshape(len(vectors), *self._several)
 
     def _explain(self, vectors: Vectors) -> Vectors:
-        rows = np.ascontiguousarray(vectors)
-        return np.asarray(self._booster.predict(rows, pred_contrib=True, num_threads=1), dtype=np.float64)
+        rows = np.ascontiguousarray(dense(vectors, self.flags))
+        found = np.asarray(self._booster.predict(rows, pred_contrib=True, num_threads=1), dtype=np.float64)
+        return found.reshape(len(rows), *self._several, rows.shape[1] + 1)
 
 
 class _SingleRow:
@@ -161,11 +185,12 @@ class _SingleRow:
     _RAW_SCORE, _DOUBLE = 1, 1
     """`C_API_PREDICT_RAW_SCORE` and `C_API_DTYPE_FLOAT64` of LightGBM's c_api.h."""
 
-    def __init__(self, booster: Any, columns: int) -> None:
+    def __init__(self, booster: Any) -> None:
         from lightgbm.basic import _LIB, _safe_call
 
         self._check, self._score = _safe_call, _LIB.LGBM_BoosterPredictForMatSingleRowFast
         self._booster, self._config = booster, ctypes.c_void_p()  # the booster must live as long as its configuration
+        self._answers, columns = booster.num_model_per_iteration(), booster.num_feature()
         self._check(
             _LIB.LGBM_BoosterPredictForMatSingleRowFastInit(
                 booster._handle, self._RAW_SCORE, 0, -1, self._DOUBLE, ctypes.c_int32(columns), b"num_threads=1",
@@ -174,11 +199,14 @@ class _SingleRow:
         )  # fmt: skip
 
     def margins(self, rows: Vectors) -> Vectors:
-        """The raw log-odds of each of the rows, which lie one after the other in memory."""
-        margins, length = np.empty(len(rows)), ctypes.c_int64()
+        """The raw log-odds of each of the rows, which lie one after the other in memory, and of each class."""
+        margins, length = np.empty((len(rows), self._answers)), ctypes.c_int64()
         row, margin = rows.ctypes.data, margins.ctypes.data
         for index in range(len(rows)):
-            at, to = ctypes.c_void_p(row + index * rows.strides[0]), ctypes.c_void_p(margin + 8 * index)
+            at, to = (
+                ctypes.c_void_p(row + index * rows.strides[0]),
+                ctypes.c_void_p(margin + index * margins.strides[0]),
+            )
             self._check(self._score(self._config, at, ctypes.byref(length), to))
         return margins
 

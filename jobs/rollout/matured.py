@@ -40,7 +40,7 @@ def _compared(
 ) -> Check:
     least = project.canary.minimum_matured
     sources = Sources.of(lake, project)
-    sides = sides_of(read_labels(sources.labels, since), [candidate, stable]) if sources.labels else []
+    sides = sides_of(project, read_labels(sources.labels, since), [candidate, stable]) if sources.labels else []
     counts = [len(values(metric, one)[0]) for one in sides] or [0, 0]
     if min(counts) < least:
         asked = served(sources, candidate, since)

@@ -44,7 +44,7 @@ def _one(lake: Lake, ledger: Ledger, project: Project, champion: Champion, batch
 
     def write(folder: Path) -> int:
         reference, current = window.frames()
-        columns = (*window.columns, drift.SCORE)
+        columns = (*window.watched, drift.SCORE)
         drift.require_columns(reference, columns, f"the reference of release {champion.release}")
         drift.require_columns(current, columns, f"what was served from {first} to {batch}")
         matched, alike = drift.same_weekdays(reference, current, project.drift.minimum_rows)

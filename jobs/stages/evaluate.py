@@ -95,12 +95,12 @@ def _draw(folder: Path, project: Project, model: Model, test: Frame, found: eval
     explained = found.explained
     importance, groups = explained.document["importance"], explained.document["slices"]
     plots.explanation(
-        folder / f"{model.name}-explanation.png", model.inputs, importance, explained.vectors, explained.contributions
+        folder / f"{model.name}-explanation.png", model.told, importance, explained.vectors, explained.contributions
     )
     if project.gate.slices:
         plots.slices(folder / f"{model.name}-slices.png", found.document["slices"])
     if groups:
-        ordered = sorted(model.inputs, key=lambda name: -importance[name])
+        ordered = sorted(model.told, key=lambda name: -importance[name])
         plots.explained_slices(folder / f"{model.name}-explained-slices.png", ordered, groups)
 
 

@@ -172,7 +172,7 @@ class _Study:
         champion, labels = self.ledger.champion(self.project.name), Sources.of(self.lake, self.project).labels
         if champion is None or not labels:
             return None
-        found = baseline(read_labels(labels[-1:]), champion.release, self.policy.primary)
+        found = baseline(self.project, read_labels(labels[-1:]), champion.release, self.policy.primary)
         return found if found.per_day else None
 
     def _planned(self) -> Design | None:

@@ -18,6 +18,7 @@ from jobs.projects import hook
 from jobs.release.bundle import same_contract, verify_bundle
 from jobs.release.decisions import decide
 from jobs.release.ledger import Ledger
+from jobs.release.probability import score_of
 from jobs.release.scorer import Scorer
 from jobs.result import Result
 from jobs.settings import Settings
@@ -67,7 +68,8 @@ def run(
     matrix, found = vectors.offline(project, lake, events)
     scores = Scorer.load(folder, manifest).score(matrix)
     ruled = np.asarray(hook(project, "features").rule(vectors.payload(project, events)), dtype=np.bool_)
-    _write(out, events, scores, decide(ruled, scores, manifest["decisions"]), name)
+    decided, scores = decide(ruled, scores, manifest["decisions"]), score_of(scores)
+    _write(out, events, scores, decided, name)
     facts: dict[str, Any] = {
         "release": name,
         "rows": len(events),

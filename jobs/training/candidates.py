@@ -12,12 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from jobs.release import probability
+from jobs.release import bits, probability
+from jobs.release.probability import score_of
 from jobs.settings import Settings
 from jobs.spec import Library, Model, Project
 from jobs.storage import Published, digest_code, digest_of, publish
 from jobs.training import (
     calibration,
+    class_calibration,
+    class_metrics,
     distributed,
     exports,
     fitting,
@@ -31,7 +34,7 @@ from jobs.training import (
 from jobs.training.fitting import Configuration, Fitted, Judged, fit
 from jobs.training.frame import TrainingFrame, outcomes_of, read_frame
 from jobs.training.metrics import Outcomes
-from jobs.training.tasks import binary
+from jobs.training.tasks import binary, multiclass
 from jobs.training.tasks.task import Task
 from jobs.training.tuning import Tuned, tune
 
@@ -104,13 +107,17 @@ def code() -> str:
     """A digest of the code and packages that decide what comes of a configuration and a frame."""
     modules = (
         binary,
+        bits,
         calibration,
+        class_calibration,
+        class_metrics,
         distributed,
         exports,
         fitting,
         imbalance,
         learners,
         metrics,
+        multiclass,
         plots,
         probability,
         splits,
@@ -155,7 +162,7 @@ def _write_scores(path: Path, validation: Sequence[Judged]) -> None:
                 np.concatenate([one.rows.event_time for one in ordered]), pa.timestamp("us", tz="UTC")
             ),
             "label": np.concatenate([one.rows.label for one in ordered]),
-            "score": np.concatenate([one.scores for one in ordered]),
+            "score": score_of(np.concatenate([one.scores for one in ordered])),
         }
     )
     pq.write_table(table, path)

@@ -41,7 +41,7 @@ def card(
         champion=champion,
         figures=figures,
         metrics=task_of(model).metrics,
-        inputs=sorted(model.inputs, key=lambda name: -importance[name]),
+        inputs=sorted(model.told, key=lambda name: -importance[name]),
         reasons={reason.input: _VALUE.sub("…", reason.text) for reason in model.reasons},
         pictures=pictures,
     )
@@ -65,7 +65,7 @@ def timing(model: Model, times: Mapping[str, Any]) -> str:
     """The part of a card that differs from machine to machine: microseconds to read and compute the inputs."""
     lines = [f"# {model.name}: time to read and compute, on the machine that evaluated", ""]
     lines += ["| input | µs to read what it needs, by itself |", "|---|---:|"]
-    lines += [f"| `{name}` | {_number(times['inputs'][name], 1)} |" for name in model.inputs]
+    lines += [f"| `{name}` | {_number(times['inputs'][name], 1)} |" for name in model.told]
     views = ", ".join(f"`{name}` {_number(value, 1)} µs" for name, value in times["views"].items())
     lines += [
         "",

@@ -32,6 +32,7 @@ from jobs.storage import digest_of
 from jobs.training.frame import Frame
 from jobs.training.splits import Plan
 from jobs.training.tasks import task_of
+from jobs.training.tasks.task import Task
 
 STORED_ROWS = 100
 """The fewest stored rows of the release that must be in the frame to show that its inputs are made as they were."""
@@ -81,7 +82,7 @@ def rival(
         columns = [model.inputs.index(name) for name in theirs]
         scores = Scorer.load(folder, manifest, model.name).score(np.ascontiguousarray(test.vectors[:, columns]))
         return Rival(document={**described, "how": how}, rows=np.ones(len(test), dtype=np.bool_), scores=scores)
-    rows, scores = _logged(project, test, days, champion, lake)
+    rows, scores = _logged(project, task_of(model), test, days, champion, lake)
     count, positives = int(rows.sum()), int(task_of(model).positive(test.label[rows]).sum())
     gate = project.gate
     if count >= gate.minimum_rows and positives >= gate.minimum_positives:
@@ -129,7 +130,7 @@ def _still_made(folder: Path, model: Model, theirs: tuple[str, ...], everything:
 
 
 def _logged(
-    project: Project, test: Frame, days: Batches, champion: Champion, lake: Lake
+    project: Project, task: Task, test: Frame, days: Batches, champion: Champion, lake: Lake
 ) -> tuple[NDArray[np.bool_], Scores]:
     """Which test rows the champion scored when they happened, and those scores; answers from defaults do not count."""
     import duckdb
@@ -143,11 +144,14 @@ def _logged(
         connection.execute("set timezone = 'UTC'")
         connection.register("test", pa.table({"event_id": pa.array(test.event_id, pa.string())}))
         query = """
-            select event_id, arg_max(score, (served_at, request_id)) as score
-            from read_parquet(?, hive_partitioning = false) semi join test using (event_id)
-            where release = ? and not degraded group by event_id
+            select * from read_parquet(?, hive_partitioning = false, union_by_name = true) semi join test using (event_id)
+            where release = ? and not degraded
+            qualify row_number() over (partition by event_id order by served_at desc, request_id desc) = 1
         """
         found = connection.sql(query, params=[files, champion.release]).to_arrow_table()
-    scores = dict(zip(found.column("event_id").to_pylist(), found.column("score").to_pylist(), strict=True))
-    rows = np.array([name in scores for name in test.event_id], dtype=np.bool_)
-    return rows, np.array([scores[name] for name in test.event_id[rows]], dtype=np.float64)
+    place = {name: row for row, name in enumerate(found.column("event_id").to_pylist())}
+    rows = np.array([name in place for name in test.event_id], dtype=np.bool_)
+    logged = task.logged(found)[[place[name] for name in test.event_id[rows]]]
+    whole = np.isfinite(logged if logged.ndim == 1 else logged.sum(axis=1))
+    rows[np.flatnonzero(rows)[~whole]] = False
+    return rows, logged[whole]

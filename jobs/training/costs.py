@@ -90,21 +90,24 @@ def worth(model: Model, configuration: Configuration, frame: TrainingFrame) -> d
     fold = frame.plan.validation[0]
     train, held = frame.learned(fold), frame.judged(fold)
     trees = configuration.rounds * int(configuration.params.get("num_parallel_tree", 1))
-    asked = len(train) * len(model.inputs) * trees * (len(model.inputs) + 1)
+    parts = _parts(model)
+    asked = len(train) * len(model.inputs) * trees * (len(parts) + 1) * max(len(model.classes), 1)
     share = min(1.0, WORK / max(asked, 1))
     if share < 1:
         train = train.where(frame.task.thinned(train, share, model.seed))
     outcomes, sign = outcomes_of(held), -1.0 if model.metric in LOWER_IS_BETTER else 1.0
     full = _scores(model, configuration, train, held, share)
     without: dict[str, Scores] = {}
-    for index, name in enumerate(model.inputs if len(model.inputs) > 1 else ()):
+    for name, mine in parts.items() if len(parts) > 1 else ():
         less = replace(
             model,
-            inputs=model.inputs[:index] + model.inputs[index + 1 :],
+            inputs=tuple(one for one in model.inputs if one not in mine),
             increasing=tuple(one for one in model.increasing if one != name),
             reasons=(),
+            flags=None if model.flags and name == model.flags.name else model.flags,
         )
-        without[name] = _scores(less, configuration, _without(train, index), _without(held, index), share)
+        gone = [model.inputs.index(one) for one in mine]
+        without[name] = _scores(less, configuration, _without(train, gone), _without(held, gone), share)
     losses: dict[str, dict[str, float | None]] = {}
     for name, found in difference_intervals(model.metric, outcomes, full, without, seed=model.seed).items():
         low, high = sorted(sign * found[end] for end in ("low", "high"))
@@ -132,20 +135,20 @@ def stored(project: Project, model: Model, rows: Frame) -> dict[str, Any]:
     over entities of the rows, of values with their headers; None for a live view of other events than the spine's,
     which the rows do not hold.
     """
-    reached = dependencies(project)
+    reached = _reached(project, model)
     whole = {view.name: _bytes(view, rows) for view in project.every_view}
     inputs: dict[str, Any] = {}
-    for name in model.inputs:
-        others: set[tuple[str, str]] = set().union(*(reached.get(one, ()) for one in model.inputs if one != name))
+    for name in model.told:
+        others: set[tuple[str, str]] = set().union(*(reached[one] for one in model.told if one != name))
         alone, freed = [], []
         for view in project.every_view:
-            mine = [feature for of, feature in reached.get(name, ()) if of == view.name]
+            mine = [feature for of, feature in reached[name] if of == view.name]
             own = {feature for feature in mine if (view.name, feature) not in others} - {FOUND}
             alone.append(_bytes(_restricted(view, mine), rows))
             less = _bytes(_restricted(view, [one for one in view.features if one not in own]), rows)
             freed.append(_minus(whole[view.name], less) if own else 0.0)
         inputs[name] = {
-            "features": sorted(f"{view}.{feature}" for view, feature in reached.get(name, ())),
+            "features": sorted(f"{view}.{feature}" for view, feature in reached[name]),
             "bytes": _sum(alone),
             "freed": _sum(freed),
         }
@@ -158,12 +161,12 @@ def timed(project: Project, model: Model, rows: Frame) -> dict[str, Any]:
     Median over up to 100 of the rows; `request` is for a row alone and `request_of_1000` for a row among a thousand.
     The transform makes all inputs at once, so its time cannot be told apart by input.
     """
-    reached = dependencies(project)
+    reached = _reached(project, model)
     read = {view.name: _read_time(view, rows) for view in project.every_view}
     inputs: dict[str, float | None] = {}
-    for name in model.inputs:
+    for name in model.told:
         parts = [
-            _read_time(_restricted(view, [feature for of, feature in reached.get(name, ()) if of == view.name]), rows)
+            _read_time(_restricted(view, [feature for of, feature in reached[name] if of == view.name]), rows)
             for view in project.every_view
         ]
         inputs[name] = _sum(parts)
@@ -177,16 +180,27 @@ def timed(project: Project, model: Model, rows: Frame) -> dict[str, Any]:
     }
 
 
+def _reached(project: Project, model: Model) -> dict[str, set[tuple[str, str]]]:
+    """The (view, feature) pairs that each input changes with, as `Model.told` names them."""
+    found = dependencies(project)
+    return {name: set().union(*(found.get(one, ()) for one in mine)) for name, mine in _parts(model).items()}
+
+
 def _scores(model: Model, configuration: Configuration, train: Frame, held: Frame, share: float) -> Scores:
     task, params = task_of(model), configuration.params
     learned, learner = task.examples(model, params, train), task.learners[configuration.library]
     grown = learner.grow(task.of_library(params), learned, held.vectors, model.seed)
     margins = next(margins for rounds, margins in grown if rounds >= configuration.rounds)
-    return scores_of(margins, task.entry(params, share))
+    return scores_of(margins, task.entry(model, params, share))
 
 
-def _without(rows: Frame, index: int) -> Frame:
-    return replace(rows, vectors=np.delete(rows.vectors, index, axis=1))
+def _parts(model: Model) -> dict[str, tuple[str, ...]]:
+    """What is left out by itself, as `Model.told` names it: each input, and all flags as one."""
+    return {name: model.flags.inputs if model.flags and name == model.flags.name else (name,) for name in model.told}
+
+
+def _without(rows: Frame, columns: Sequence[int]) -> Frame:
+    return replace(rows, vectors=np.delete(rows.vectors, columns, axis=1))
 
 
 def _restricted(view: View, features: Sequence[str]) -> View | None:

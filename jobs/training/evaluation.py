@@ -148,9 +148,9 @@ def rival_of(history: Sequence[Champion], releases: Path, run: str) -> Champion 
     return None
 
 
-def decisions(model: Model, candidate: Published) -> dict[str, float]:
-    """The thresholds that serving decides by, as the model's task chooses them on the scores of the validation folds."""
+def decisions(model: Model, candidate: Published) -> dict[str, Any]:
+    """What serving decides by, as the model's task chooses it on the scores of the validation folds."""
     import pyarrow.parquet as pq
 
     table, task = pq.read_table(candidate.folder / "validation.parquet"), task_of(model)
-    return task.decisions(task.labels(table["label"]), np.asarray(table["score"], dtype=np.float64))
+    return task.decisions(model, task.labels(table["label"]), np.asarray(table["score"], dtype=np.float64))

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.release.bits import told
+from jobs.release.probability import explained
 from jobs.release.scorer import Scorer
 from jobs.slices import Slice
 from jobs.spec import Model
@@ -29,8 +31,9 @@ class Explained:
 
     document: dict[str, Any]
     vectors: Floats
+    """As `Model.told` names their columns."""
     contributions: Floats
-    """For each row and input, in log-odds; without the base."""
+    """For each row and told input, in log-odds; without the base."""
 
 
 def explain(model: Model, slices: Sequence[Slice], rows: Frame, scorer: Scorer) -> Explained:
@@ -45,7 +48,7 @@ def explain(model: Model, slices: Sequence[Slice], rows: Frame, scorer: Scorer) 
     some = rows.where(chosen)
     exact = scorer.explain(some.vectors)
     contributions = exact[:, :-1]
-    gaps = np.abs(exact.sum(axis=1) - scorer.margins(some.vectors))
+    gaps = np.abs(exact.sum(axis=1) - explained(scorer.margins(some.vectors)))
     gap = float(gaps.max()) if np.isfinite(gaps).all() else None
     groups: dict[str, Any] = {}
     for one in slices:
@@ -61,7 +64,8 @@ def explain(model: Model, slices: Sequence[Slice], rows: Frame, scorer: Scorer) 
         "importance": _means(model, contributions, weights),
         "slices": groups,
     }
-    return Explained(document=document, vectors=some.vectors, contributions=contributions)
+    vectors = told(some.vectors, model.flags.numbers if model.flags else 0)
+    return Explained(document=document, vectors=vectors, contributions=contributions)
 
 
 def _drawn(label: NDArray[np.bool_], seed: int) -> tuple[NDArray[np.bool_], Floats]:
@@ -78,4 +82,4 @@ def _drawn(label: NDArray[np.bool_], seed: int) -> tuple[NDArray[np.bool_], Floa
 
 def _means(model: Model, contributions: Floats, weights: Floats) -> dict[str, float]:
     means = np.average(np.abs(contributions), axis=0, weights=weights)
-    return {name: float(mean) for name, mean in zip(model.inputs, means, strict=True)}
+    return {name: float(mean) for name, mean in zip(model.told, means, strict=True)}

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.errors import TidemillError
+from jobs.release.bits import dense, sparse
 
 GRAIN = 2.0**-18
 """What leaves are multiples of: in single precision, sums of them up to 64 have no rounding, in any order."""
@@ -28,18 +29,20 @@ def settled(booster: Any) -> Any:
 
     document = json.loads(bytes(booster.save_raw("json")))
     shared = document["learner"]["learner_model_param"]
-    base = float(shared["base_score"].strip("[]"))
-    offset = math.log(base / (1 - base))
+    classes = int(shared["num_class"])
+    base = 0.5 if classes else float(shared["base_score"].strip("[]"))  # the same of every class says nothing
+    linked = document["learner"]["objective"]["name"].startswith(("binary:", "multi:"))
+    offset = math.log(base / (1 - base)) if linked else base
     for number, tree in enumerate(document["learner"]["gradient_booster"]["model"]["trees"]):
         values = tree["split_conditions"]
         for node, child in enumerate(tree["left_children"]):
             if child == -1:  # a leaf, whose value is kept where a split keeps its threshold
                 values[node] = round((values[node] + (0 if number else offset)) / GRAIN) * GRAIN
-    shared["base_score"] = "[5E-1]"
+    shared["base_score"] = "[" + ",".join(["0E0"] * classes or ["5E-1" if linked else "0E0"]) + "]"
     return xgboost.Booster(model_file=bytearray(json.dumps(document).encode()))
 
 
-def onnx_of(booster: Any, vectors: NDArray[np.float64]) -> bytes:
+def onnx_of(booster: Any, vectors: NDArray[np.float64], flags: int = 0) -> bytes:
     """The settled booster's raw log-odds as an ONNX model, from `vectors` to `margins`.
 
     Raises TidemillError when it does not answer with XGBoost's own bits on the given vectors.
@@ -49,28 +52,33 @@ def onnx_of(booster: Any, vectors: NDArray[np.float64]) -> bytes:
     from onnxmltools.convert import convert_xgboost
     from onnxmltools.convert.common.data_types import FloatTensorType
 
-    width = vectors.shape[1]
-    converted = convert_xgboost(booster, initial_types=[("vectors", FloatTensorType([None, width]))], target_opset=15)
+    width = booster.num_features()
+    kinds = [("vectors", FloatTensorType([None, width]))]
+    with np.errstate(divide="ignore"):  # of a base that is 0, and is not used
+        converted = convert_xgboost(booster, initial_types=kinds, target_opset=15)
     (node,) = converted.graph.node
     attributes = {one.name: helper.get_attribute_value(one) for one in node.attribute}
     trees = {name: value for name, value in attributes.items() if name.startswith("nodes_")}
-    leaves = {f"target_{name}": attributes[f"class_{name}"] for name in ("ids", "nodeids", "treeids", "weights")}
+    kind = "class" if "class_ids" in attributes else "target"  # what the converter takes the objective for
+    leaves = {f"target_{name}": attributes[f"{kind}_{name}"] for name in ("ids", "nodeids", "treeids", "weights")}
     regressor = helper.make_node(
         "TreeEnsembleRegressor", ["vectors"], ["margins"], domain="ai.onnx.ml",
-        n_targets=1, aggregate_function="SUM", post_transform="NONE", **trees, **leaves,
+        n_targets=len(set(leaves["target_ids"])), aggregate_function="SUM", post_transform="NONE", **trees, **leaves,
     )  # fmt: skip
     graph = helper.make_graph(
         [regressor],
         "xgboost",
         [helper.make_tensor_value_info("vectors", TensorProto.FLOAT, [None, width])],
-        [helper.make_tensor_value_info("margins", TensorProto.FLOAT, [None, 1])],
+        [helper.make_tensor_value_info("margins", TensorProto.FLOAT, [None, len(set(leaves["target_ids"]))])],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("ai.onnx.ml", 1)], ir_version=8)
     exported: bytes = model.SerializeToString(deterministic=True)
-    singles = np.ascontiguousarray(vectors[:_TRIED], dtype=np.float32)
+    tried = vectors[:_TRIED]
+    singles = np.ascontiguousarray(dense(tried, flags, absent=np.nan), dtype=np.float32)
     session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
-    margins = session.run(["margins"], {"vectors": singles})[0].reshape(-1)
-    differ = int((margins != booster.inplace_predict(singles, predict_type="margin")).sum())
+    margins = session.run(["margins"], {"vectors": singles})[0]
+    own = booster.inplace_predict(sparse(tried, flags).astype(np.float32), predict_type="margin")
+    differ = int((margins != own.reshape(margins.shape)).any(axis=1).sum())
     if differ:
         raise TidemillError(
             f"the ONNX export answers otherwise than XGBoost in {differ:,} of {len(singles):,} rows; nothing was "

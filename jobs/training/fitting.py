@@ -86,11 +86,12 @@ def fit(project: Project, model: Model, configuration: Configuration, frame: Tra
     seen neither of them.
     """
     entry: dict[str, Any] = {"name": model.name, "library": configuration.library, "inputs": list(model.inputs)}
+    entry |= {"flags": model.flags.numbers} if model.flags else {}
     if configuration.library == "rule":
         return _ruled(project, frame, entry | {"file": None, "scorer_file": None})
     task = frame.task
     learner = task.learners[configuration.library]
-    entry |= task.entry(configuration.params)
+    entry |= task.entry(model, configuration.params)
 
     @cache
     def scorer_of(fold: Fold) -> Scorer:
@@ -109,8 +110,9 @@ def fit(project: Project, model: Model, configuration: Configuration, frame: Tra
         validation.append(Judged(task=task, fold=fold, rows=rows, scores=scorer.score(rows.vectors)))
     final = configuration.of_fold(model, frame, frame.plan.final)
     entry["file"] = learner.save(final, folder, model.name)
-    entry["scorer_file"] = learner.export(final, folder, model.name, held.vectors)
-    return Fitted(entry=entry, importance=learner.importance(final, model.inputs), validation=tuple(validation))
+    flags = model.flags.numbers if model.flags else 0
+    entry["scorer_file"] = learner.export(final, folder, model.name, held.vectors, flags)
+    return Fitted(entry=entry, importance=learner.importance(final, model.told, flags), validation=tuple(validation))
 
 
 def score(project: Project, rows: Frame, folder: Path, entry: Mapping[str, Any]) -> Scores:

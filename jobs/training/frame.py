@@ -40,6 +40,10 @@ class Frame:
     label: NDArray[Any]
     """As the model's task reads it."""
     vectors: NDArray[np.float64]
+    group: NDArray[np.int64] | None = None
+    """A number from 0 for each set of rows that are ranked together, where the model declares such a column."""
+    place: NDArray[np.int64] | None = None
+    """At which place each row was shown, from 1, where the model declares such a column."""
     payload: Mapping[str, NDArray[Any]]
     """The request as `features.request` and `features.rule` take it."""
 
@@ -51,8 +55,15 @@ class Frame:
             entity=self.entity[mask],
             label=self.label[mask],
             vectors=self.vectors[mask],
+            group=None if self.group is None else self.group[mask],
+            place=None if self.place is None else self.place[mask],
             payload={name: column[mask] for name, column in self.payload.items()},
         )
+
+    @property
+    def day(self) -> NDArray[np.int64]:
+        """The day since 1970 that each row counts to; a group is never divided, it counts to its first row's."""
+        return days_of(self.event_time, self.group)
 
     def __len__(self) -> int:
         return len(self.label)
@@ -71,13 +82,13 @@ class TrainingFrame:
 
     def learned(self, fold: Fold) -> Frame:
         """The rows a fold learns from."""
-        return self.rows.where(learned(fold, self.rows.event_time // _DAY))
+        return self.rows.where(learned(fold, self.rows.day))
 
     def judged(self, fold: Fold) -> Frame:
         """The rows a fold is judged on: without the entities known by then, if the split drops them."""
         rows = self.rows
         positive = self.task.positive(rows.label)
-        return rows.where(judged(fold, self.split, rows.event_time // _DAY, rows.entity, positive))
+        return rows.where(judged(fold, self.split, rows.day, rows.entity, positive))
 
     def of(self, part: str) -> Frame:
         """The rows of the final fold's `train` or `test` part."""
@@ -86,7 +97,7 @@ class TrainingFrame:
 
 def outcomes_of(frame: Frame) -> Outcomes:
     """What happened in the rows of a frame, as metrics take it."""
-    return Outcomes(label=frame.label, event_time=frame.event_time, entity=frame.entity)
+    return Outcomes(label=frame.label, event_time=frame.event_time, entity=frame.entity, group=frame.group)
 
 
 def read_frame(project: Project, model: Model, snapshot: Published, settings: Settings | None = None) -> TrainingFrame:
@@ -113,20 +124,25 @@ def frame_of(project: Project, model: Model, plan: Plan, table: pa.Table, where:
 
 def rows_of(project: Project, model: Model, table: pa.Table, where: str) -> Frame:
     """The rows of a table, whatever they are used for; raises DataRejected for unknown labels and values."""
-    missing = [name for name in ("event_id", "event_time", "label", *model.inputs) if name not in table.schema.names]
+    asked = tuple(filter(None, (model.group, model.place)))
+    missing = [
+        name for name in ("event_id", "event_time", "label", *asked, *model.inputs) if name not in table.schema.names
+    ]
     if missing:
         raise _rejected(model, where, [f"column {name!r} is missing" for name in missing])
     table = table.sort_by([("event_time", "ascending"), ("event_id", "ascending")])
     faults = [*_label_faults(table), *_input_faults(table, model)]
     if faults:
         raise _rejected(model, where, faults)
-    request = [name for name in table.schema.names if name not in ("event_id", "label", "label_time", *model.inputs)]
+    request = [name for name in table.schema.names if name not in ("event_id", "label", "label_time", model.place, *model.inputs)]
     return Frame(
         event_id=_array(table["event_id"]),
         event_time=_array(table["event_time"]),
         entity=codes_of(table[project.entity]),
         label=task_of(model).labels(table["label"]),
         vectors=np.column_stack([np.asarray(table[name], dtype=np.float64) for name in model.inputs]),
+        group=codes_of(table[model.group]) if model.group else None,
+        place=_array(table[model.place]) if model.place else None,
         payload={name: _array(table[name]) for name in request},
     )
 
@@ -143,6 +159,16 @@ def planned(model: Model, plan: Plan, rows: Frame, where: str) -> TrainingFrame:
     if faults:
         raise _rejected(model, where, faults)
     return found
+
+
+def days_of(event_time: NDArray[np.int64], group: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """The day since 1970 of each row, or of the first row of its group."""
+    day = event_time // _DAY
+    if group is None or not len(group):
+        return np.asarray(day, dtype=np.int64)
+    first = np.full(int(group.max()) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(first, group, day)
+    return np.asarray(first[group], dtype=np.int64)
 
 
 def codes_of(column: pa.ChunkedArray) -> NDArray[np.int64]:

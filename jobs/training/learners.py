@@ -15,6 +15,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.flags import BITS as FLAGS
+from jobs.release.bits import folded, sparse
 from jobs.training.exports import onnx_of, settled
 
 Params = Mapping[str, Any]
@@ -37,6 +39,25 @@ class Examples:
     weight: NDArray[np.float64] | None = None
     increasing: Sequence[bool] = ()
     """For each column, whether more of it may only raise the score; empty where none is so bound."""
+    flags: int = 0
+    """How many of the last columns are numbers of flags."""
+    classes: int = 0
+    """How many classes there are; 0 where a row has one margin."""
+    groups: NDArray[np.int64] | None = None
+    """How many rows each group has, whose rows follow one another and weigh the same; None where rows stand alone."""
+
+    @property
+    def bound(self) -> list[int]:
+        """`increasing` for each column that is learned from, 0 or 1; empty where none is bound."""
+        if not any(self.increasing):
+            return []
+        plain = len(self.increasing) - self.flags
+        return [*map(int, self.increasing[:plain]), *[0] * (self.flags * FLAGS)]
+
+    @property
+    def several(self) -> dict[str, int]:
+        """What libraries have to be told of more than one margin."""
+        return {"num_class": self.classes} if self.classes else {}
 
 
 class Learner(Protocol):
@@ -57,11 +78,11 @@ class Learner(Protocol):
     def save(self, model: Any, folder: Path, name: str) -> str:
         """The name of the native file written."""
 
-    def export(self, model: Any, folder: Path, name: str, vectors: Array) -> str | None:
+    def export(self, model: Any, folder: Path, name: str, vectors: Array, flags: int = 0) -> str | None:
         """The name of the file written for scoring few rows, None if there is no need; tried on `vectors`."""
 
-    def importance(self, model: Any, inputs: Sequence[str]) -> dict[str, float]:
-        """Each input's share of the total gain."""
+    def importance(self, model: Any, told: Sequence[str], flags: int = 0) -> dict[str, float]:
+        """The share of the total gain of each input as `Model.told` names them; `flags` are the numbers of flags."""
 
 
 class XGBoost:
@@ -86,7 +107,7 @@ class XGBoost:
             "num_parallel_tree": trial.suggest_int("num_parallel_tree", 1, 3),
         }
 
-    def pinned(self, params: Params, increasing: Sequence[bool], seed: int) -> dict[str, Any]:
+    def pinned(self, params: Params, increasing: Sequence[int], seed: int) -> dict[str, Any]:
         """The parameters with everything else that decides the result."""
         bound = {"monotone_constraints": "(" + ",".join(str(int(one)) for one in increasing) + ")"}
         return {
@@ -101,16 +122,24 @@ class XGBoost:
             "verbosity": 0,
         }
 
-    def _rows(self, examples: Examples) -> Any:
+    def _rows(self, params: Params, examples: Examples) -> Any:
         import xgboost
 
-        return xgboost.QuantileDMatrix(examples.x, examples.y, weight=examples.weight, max_bin=BINS, nthread=THREADS)
+        x = sparse(examples.x, examples.flags)
+        rows = xgboost.QuantileDMatrix(x, examples.y, weight=examples.weight, max_bin=BINS, nthread=THREADS)
+        if examples.groups is not None and params["objective"].startswith("rank:"):  # weights are then the groups'
+            rows.set_info(group=examples.groups, weight=_of_groups(examples))
+        return rows
+
+    def _begun(self, params: Params, examples: Examples, seed: int) -> dict[str, Any]:
+        return {**self.pinned(params, examples.bound, seed), **examples.several}
 
     def grow(self, params: Params, examples: Examples, watched: Array, seed: int) -> Iterator[tuple[int, Array]]:
         import xgboost
 
-        rows, held = self._rows(examples), xgboost.DMatrix(watched, nthread=THREADS)
-        booster = xgboost.Booster(self.pinned(params, examples.increasing, seed), [rows, held])
+        pinned = self._begun(params, examples, seed)
+        rows, held = self._rows(pinned, examples), xgboost.DMatrix(sparse(watched, examples.flags), nthread=THREADS)
+        booster = xgboost.Booster(pinned, [rows, held])
         step = max(STEP // int(params.get("num_parallel_tree", 1)), 1)
         for rounds in range(1, step * LOOKS + 1):
             booster.update(rows, rounds - 1)
@@ -120,19 +149,20 @@ class XGBoost:
     def fit(self, params: Params, examples: Examples, rounds: int, seed: int) -> Any:
         import xgboost
 
-        return settled(xgboost.train(self.pinned(params, examples.increasing, seed), self._rows(examples), rounds))
+        pinned = self._begun(params, examples, seed)
+        return settled(xgboost.train(pinned, self._rows(pinned, examples), rounds))
 
     def save(self, model: Any, folder: Path, name: str) -> str:
         model.save_model(folder / f"{name}.ubj")
         return f"{name}.ubj"
 
-    def export(self, model: Any, folder: Path, name: str, vectors: Array) -> str | None:
-        (folder / f"{name}.onnx").write_bytes(onnx_of(model, vectors))
+    def export(self, model: Any, folder: Path, name: str, vectors: Array, flags: int = 0) -> str | None:
+        (folder / f"{name}.onnx").write_bytes(onnx_of(model, vectors, flags))
         return f"{name}.onnx"
 
-    def importance(self, model: Any, inputs: Sequence[str]) -> dict[str, float]:
+    def importance(self, model: Any, told: Sequence[str], flags: int = 0) -> dict[str, float]:
         gain = model.get_score(importance_type="total_gain")
-        return _shares({name: float(gain.get(f"f{column}", 0.0)) for column, name in enumerate(inputs)})
+        return _shares([float(gain.get(f"f{column}", 0.0)) for column in range(model.num_features())], told, flags)
 
 
 class LightGBM:
@@ -157,11 +187,12 @@ class LightGBM:
         }
 
     def _pinned(self, params: Params, examples: Examples, seed: int) -> dict[str, Any]:
-        bound = {"monotone_constraints": [int(one) for one in examples.increasing]}
+        bound = {"monotone_constraints": examples.bound} if examples.bound else {}
         return {
             **self._objective,
+            **examples.several,
             **params,
-            **(bound if any(examples.increasing) else {}),
+            **bound,
             "bagging_freq": 1,
             "max_bin": BINS - 1,
             "feature_pre_filter": False,
@@ -176,16 +207,19 @@ class LightGBM:
         import lightgbm
 
         pinned = self._pinned(params, examples, seed)
-        return lightgbm.Booster(pinned, lightgbm.Dataset(examples.x, examples.y, weight=examples.weight, params=pinned))
+        x = sparse(examples.x, examples.flags)
+        rows = lightgbm.Dataset(x, examples.y, weight=examples.weight, group=examples.groups, params=pinned)
+        return lightgbm.Booster(pinned, rows)
 
     def grow(self, params: Params, examples: Examples, watched: Array, seed: int) -> Iterator[tuple[int, Array]]:
-        booster, margins = self._begun(params, examples, seed), np.zeros(len(watched))
+        booster, margins = self._begun(params, examples, seed), np.zeros((len(watched), examples.classes or 1))
+        held = sparse(watched, examples.flags)
         for rounds in range(1, STEP * LOOKS + 1):
             booster.update()
             if rounds % STEP == 0:
                 newest = {"start_iteration": rounds - STEP, "num_iteration": STEP, "num_threads": THREADS}
-                margins = margins + booster.predict(watched, raw_score=True, **newest)
-                yield rounds, margins
+                margins = margins + booster.predict(held, raw_score=True, **newest).reshape(margins.shape)
+                yield rounds, margins if examples.classes else margins[:, 0]
 
     def fit(self, params: Params, examples: Examples, rounds: int, seed: int) -> Any:
         booster = self._begun(params, examples, seed)
@@ -197,12 +231,11 @@ class LightGBM:
         model.save_model(folder / f"{name}.txt")
         return f"{name}.txt"
 
-    def export(self, model: Any, folder: Path, name: str, vectors: Array) -> str | None:
+    def export(self, model: Any, folder: Path, name: str, vectors: Array, flags: int = 0) -> str | None:
         return None
 
-    def importance(self, model: Any, inputs: Sequence[str]) -> dict[str, float]:
-        gain = model.feature_importance(importance_type="gain")
-        return _shares(dict(zip(inputs, map(float, gain), strict=True)))
+    def importance(self, model: Any, told: Sequence[str], flags: int = 0) -> dict[str, float]:
+        return _shares(model.feature_importance(importance_type="gain"), told, flags)
 
 
 class LogisticRegression:
@@ -216,34 +249,47 @@ class LogisticRegression:
     def grow(self, params: Params, examples: Examples, watched: Array, seed: int) -> Iterator[tuple[int, Array]]:
         model = self.fit(params, examples, 1, seed)
         scaled = (watched - np.asarray(model["mean"])) / np.asarray(model["scale"])
-        yield 1, scaled @ np.asarray(model["coefficients"]) + model["intercept"]
+        wide = sparse(scaled, examples.flags)
+        yield 1, np.asarray(wide @ np.asarray(model["coefficients"]).T + np.asarray(model["intercept"]))
 
     def fit(self, params: Params, examples: Examples, rounds: int, seed: int) -> Any:
         from sklearn.linear_model import LogisticRegression as Regression
 
         mean, scale = examples.x.mean(axis=0), examples.x.std(axis=0)
         scale[scale == 0] = 1.0
+        if examples.flags:  # they are 0 or 1 already, and stay few
+            mean[-examples.flags :], scale[-examples.flags :] = 0.0, 1.0
         model = Regression(C=1.0, max_iter=1_000).fit(
-            (examples.x - mean) / scale, examples.y, sample_weight=examples.weight
+            sparse((examples.x - mean) / scale, examples.flags), examples.y, sample_weight=examples.weight
         )
+        one = not examples.classes
         return {
             "mean": mean.tolist(),
             "scale": scale.tolist(),
-            "coefficients": model.coef_[0].tolist(),
-            "intercept": float(model.intercept_[0]),
+            "coefficients": (model.coef_[0] if one else model.coef_).tolist(),
+            "intercept": float(model.intercept_[0]) if one else model.intercept_.tolist(),
         }
 
     def save(self, model: Any, folder: Path, name: str) -> str:
         (folder / f"{name}.json").write_text(json.dumps(model, indent=1))
         return f"{name}.json"
 
-    def export(self, model: Any, folder: Path, name: str, vectors: Array) -> str | None:
+    def export(self, model: Any, folder: Path, name: str, vectors: Array, flags: int = 0) -> str | None:
         return None
 
-    def importance(self, model: Any, inputs: Sequence[str]) -> dict[str, float]:
+    def importance(self, model: Any, told: Sequence[str], flags: int = 0) -> dict[str, float]:
         return {}
 
 
-def _shares(gain: dict[str, float]) -> dict[str, float]:
-    total = sum(gain.values()) or 1.0
-    return {name: value / total for name, value in gain.items()}
+def _of_groups(examples: Examples) -> Array | None:
+    """The weight of each group: that of its first row."""
+    if examples.weight is None or examples.groups is None:
+        return None
+    return examples.weight[np.cumsum(examples.groups) - examples.groups]
+
+
+def _shares(gain: Sequence[float], told: Sequence[str], flags: int) -> dict[str, float]:
+    """Each input's share of the gains of the columns that were learned from; all flags are one."""
+    whole = folded(np.asarray(gain, dtype=np.float64), len(told) - 1, flags)
+    total = float(whole.sum()) or 1.0
+    return {name: float(value) / total for name, value in zip(told, whole, strict=True)}

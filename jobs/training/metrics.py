@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jobs.errors import SpecError
+from jobs.release.probability import score_of
+from jobs.training import ranking_metrics
+from jobs.training.class_metrics import SAID, f1_of, recall_of
 
 RESAMPLES = 400
 BINS = 20
 """Of equally many rows each, for the expected calibration error."""
 _TOP = re.compile(r"card_precision_at_(\d+)\Z")
+_OF_CLASS = re.compile(r"(average_precision|f1|recall)_of_class_(\d+)\Z")
 _DAY = 86_400_000_000
 
 Scores = NDArray[np.float64]
@@ -34,20 +38,36 @@ class Outcomes:
     """Microseconds since 1970 UTC."""
     entity: NDArray[np.int64]
     """A number from 0 for each entity: equal numbers are the same one."""
+    group: NDArray[np.int64] | None = None
+    """A number from 0 for each set of rows that are ranked together, where the task is to rank."""
+
+    @property
+    def unit(self) -> NDArray[np.int64]:
+        """What a resample keeps or loses as a whole: the group, or without any the entity."""
+        return self.entity if self.group is None else self.group
 
     @staticmethod
     def of_all(parts: Sequence[Outcomes]) -> Outcomes:
         """The parts one after the other; nothing of one is the same as anything of another."""
-        shifts = np.cumsum([0, *(int(part.entity.max(initial=-1)) + 1 for part in parts)])
+
+        def apart(codes: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+            shifts = np.cumsum([0, *(int(part.max(initial=-1)) + 1 for part in codes[:-1])])
+            return np.concatenate([part + shift for part, shift in zip(codes, shifts, strict=True)])
+
+        groups = [part.group for part in parts if part.group is not None]
         return Outcomes(
             label=np.concatenate([part.label for part in parts]),
             event_time=np.concatenate([part.event_time for part in parts]),
-            entity=np.concatenate([part.entity + shift for part, shift in zip(parts, shifts, strict=False)]),
+            entity=apart([part.entity for part in parts]),
+            group=apart(groups) if len(groups) == len(parts) else None,
         )
 
     def take(self, rows: NDArray[Any]) -> Outcomes:
         """The outcomes of some rows."""
-        return Outcomes(label=self.label[rows], event_time=self.event_time[rows], entity=self.entity[rows])
+        group = None if self.group is None else self.group[rows]
+        return Outcomes(
+            label=self.label[rows], event_time=self.event_time[rows], entity=self.entity[rows], group=group
+        )
 
 
 def measure(name: str, outcomes: Outcomes, scores: Scores) -> float:
@@ -62,7 +82,7 @@ def measured(names: Iterable[str], outcomes: Outcomes, scores: Scores) -> dict[s
 
 
 def resampled(name: str, outcomes: Outcomes, scores: Scores, *, seed: int) -> Scores:
-    """The metric in bootstrap resamples of the entities, which keep or lose all of their rows together.
+    """The metric in bootstrap resamples of the entities (or groups), which keep or lose all of their rows together.
 
     Rows of one entity are not independent of one another; resampling rows would claim to know too much. The
     same outcomes and seed give the same resamples, whatever the scores: two arrays of them are paired.
@@ -71,7 +91,7 @@ def resampled(name: str, outcomes: Outcomes, scores: Scores, *, seed: int) -> Sc
     if not len(scores):
         return np.full(RESAMPLES, np.nan)
     random = np.random.default_rng(seed)
-    known, codes = np.unique(outcomes.entity, return_inverse=True)
+    known, codes = np.unique(outcomes.unit, return_inverse=True)
     drawn = (np.bincount(random.integers(0, len(known), len(known)), minlength=len(known)) for _ in range(RESAMPLES))
     return np.array([value(counts[codes].astype(np.float64)) for counts in drawn])
 
@@ -116,13 +136,30 @@ def log_loss(label: NDArray[np.bool_], scores: Scores) -> float:
     return float(_losses(label, scores).mean())
 
 
+def of_class(count: int) -> tuple[str, ...]:
+    """The names of what is reported of each of so many classes."""
+    return tuple(f"{what}_of_class_{place}" for place in range(count) for what in ("f1", "recall", "average_precision"))
+
+
 def prepared(name: str, outcomes: Outcomes, scores: Scores) -> Measure:
     """The metric as a function of how often each row counts, with all that does not depend on it done."""
     top = _TOP.match(name)
-    if not top and name not in _METRICS:
-        raise SpecError(f"no metric {name!r}; there are {', '.join(_METRICS)} and card_precision_at_K")
     if not np.isfinite(scores).all() or not len(scores):
         return lambda weights: float("nan")
+    if ranking_metrics.known(name):
+        if outcomes.group is None:
+            raise SpecError(f"metric {name!r} is of rows that are ranked together, and the model declares no group")
+        return ranking_metrics.prepared(name, outcomes.label, outcomes.group, scores)
+    if scores.ndim > 1:
+        one = _OF_CLASS.match(name)
+        if one:
+            return _OF_ONE[one[1]](outcomes.label, scores, int(one[2]))
+        if name in _MULTICLASS:
+            return _MULTICLASS[name](outcomes.label, scores)
+        outcomes, scores = replace(outcomes, label=outcomes.label > 0), score_of(scores)
+    if not top and name not in _METRICS:
+        known = ", ".join(dict.fromkeys((*_METRICS, *_MULTICLASS)))
+        raise SpecError(f"no metric {name!r}; there are {known}, card_precision_at_K and f1_of_class_K")
     return _card_precision(outcomes, scores, int(top[1])) if top else _METRICS[name](outcomes.label, scores)
 
 
@@ -229,6 +266,22 @@ def _card_precision(outcomes: Outcomes, scores: Scores, k: int) -> Measure:
     return value
 
 
+def _macro_average_precision(label: NDArray[np.int64], scores: Scores) -> Measure:
+    each = [_average_precision(label == place, scores[:, place]) for place in range(scores.shape[1] - 1)]
+    return lambda weights: float(np.mean([one(weights) for one in each]))
+
+
+def _average_precision_of(label: NDArray[np.int64], scores: Scores, place: int) -> Measure:
+    return _average_precision(label == place, scores[:, place])
+
+
+_OF_ONE = {"f1": f1_of, "recall": recall_of, "average_precision": _average_precision_of}
+_MULTICLASS: Mapping[str, Callable[[NDArray[np.int64], Scores], Measure]] = {
+    **SAID,
+    "macro_average_precision": _macro_average_precision,
+}
+MULTICLASS = (*_MULTICLASS, "average_precision", "roc_auc", "expected_calibration_error", "mean_prediction_ratio")
+"""What is reported of several classes: from `average_precision` on, of all but the first as one."""
 _METRICS: Mapping[str, Callable[[NDArray[np.bool_], Scores], Measure]] = {
     "average_precision": _average_precision,
     "roc_auc": _roc_auc,
@@ -239,4 +292,4 @@ _METRICS: Mapping[str, Callable[[NDArray[np.bool_], Scores], Measure]] = {
 }
 BINARY = (*_METRICS, "card_precision_at_100")
 """What is reported of a yes or no."""
-LOWER_IS_BETTER = frozenset({"log_loss", "brier", "expected_calibration_error"})
+LOWER_IS_BETTER = frozenset({"log_loss", "brier", "expected_calibration_error", "false_positive_rate"})

@@ -128,7 +128,7 @@ class _Curve:
             task.of_library(params), task.examples(model, params, train), held.vectors, model.seed
         )
         self._grown, self._metric, self._outcomes = grown, model.metric, outcomes_of(held)
-        self._entry = task.entry(params)
+        self._entry = task.entry(model, params)
         self._values: list[tuple[int, float]] = []
 
     def at(self, look: int) -> tuple[int, float] | None:

@@ -12,11 +12,13 @@ from collections.abc import Mapping
 
 from jobs.spec import Model, TaskName
 from jobs.training.tasks.binary import Binary
+from jobs.training.tasks.multiclass import Multiclass
+from jobs.training.tasks.ranking import Ranking
 from jobs.training.tasks.task import Task
 
-TASKS: Mapping[TaskName, Task] = {"binary": Binary()}
+TASKS: Mapping[TaskName, Task] = {"binary": Binary(), "multiclass": Multiclass(), "ranking": Ranking()}
 
 
 def task_of(model: Model) -> Task:
     """The task that a model declares."""
-    return TASKS[model.task]
+    return TASKS[model.task].of(model)

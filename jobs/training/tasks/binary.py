@@ -80,6 +80,7 @@ class Binary(Task):
             y=rows.label[chosen],
             weight=weight,
             increasing=tuple(name in model.increasing for name in model.inputs) if model.increasing else (),
+            flags=model.flags.numbers if model.flags else 0,
         )
 
     def of_library(self, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,7 +90,7 @@ class Binary(Task):
         drawn = np.random.default_rng(seed).random(len(rows)) < share
         return np.asarray(rows.label | drawn, dtype=np.bool_)
 
-    def entry(self, params: Mapping[str, Any], thinned: float = 1.0) -> dict[str, Any]:
+    def entry(self, model: Model, params: Mapping[str, Any], thinned: float = 1.0) -> dict[str, Any]:
         return {"task": self.name, "correction": imbalance.kept(params) * thinned}
 
     def calibrated(self, margins: Scores, entry: Mapping[str, Any], rows: Frame) -> dict[str, Any]:
@@ -99,7 +100,7 @@ class Binary(Task):
     def compared(self, trials: Sequence[Mapping[str, Any]], best: Mapping[str, Any], *, lower: bool) -> Any:
         return imbalance.compared(trials, best, lower=lower)
 
-    def decisions(self, label: Labels, scores: Scores) -> dict[str, float]:
+    def decisions(self, model: Model, label: Labels, scores: Scores) -> dict[str, Any]:
         """Review: the top 2 % of scores. Decline: the lowest score, at or above review, such that at least
         80 % of the rows from it upwards (and at least 20 rows) are positives; where there is none, 2.0:
         the model alone never declines. Rules come before both.

@@ -49,9 +49,17 @@ class Task(ABC):
     """What the first trials of a tuning set beside the learner's own start, one each."""
     plots: ClassVar[Sequence[Plot]]
 
+    def of(self, model: Model) -> Task:
+        """The task as it is for a model: itself, or one that reports more metrics."""
+        return self
+
     @abstractmethod
     def labels(self, column: Any) -> Labels:
         """The label column of a frame (an Arrow array without nulls) as an array."""
+
+    def logged(self, rows: Any) -> Scores:
+        """The scores of a table of answers from the prediction log; NaN where an answer was none of a model."""
+        return np.asarray(rows.column("score").to_numpy(), dtype=np.float64)
 
     @abstractmethod
     def positive(self, label: Labels) -> Flags:
@@ -78,7 +86,7 @@ class Task(ABC):
         """Which rows to keep of a frame that is too large: about a share of them, and as much of what is rare."""
 
     @abstractmethod
-    def entry(self, params: Mapping[str, Any], thinned: float = 1.0) -> dict[str, Any]:
+    def entry(self, model: Model, params: Mapping[str, Any], thinned: float = 1.0) -> dict[str, Any]:
         """What a manifest says of how margins become scores, before any calibration; `thinned` is the share that was kept."""
 
     @abstractmethod
@@ -90,5 +98,5 @@ class Task(ABC):
         """What a tuning says of the task's own parameters, for the model card; None where there are none."""
 
     @abstractmethod
-    def decisions(self, label: Labels, scores: Scores) -> dict[str, float]:
-        """The thresholds that serving decides by, chosen on the scores of the validation folds; empty without any."""
+    def decisions(self, model: Model, label: Labels, scores: Scores) -> dict[str, Any]:
+        """What serving decides by: thresholds chosen on the scores of the validation folds, or declared costs."""
