@@ -136,7 +136,12 @@ def stored(project: Project, model: Model, rows: Frame) -> dict[str, Any]:
     which the rows do not hold.
     """
     reached = _reached(project, model)
-    whole = {view.name: _bytes(view, rows) for view in project.every_view}
+
+    @functools.cache
+    def bytes_of(view: View | None) -> float | None:
+        return _bytes(view, rows)
+
+    whole = {view.name: bytes_of(view) for view in project.every_view}
     inputs: dict[str, Any] = {}
     for name in model.told:
         others: set[tuple[str, str]] = set().union(*(reached[one] for one in model.told if one != name))
@@ -144,8 +149,8 @@ def stored(project: Project, model: Model, rows: Frame) -> dict[str, Any]:
         for view in project.every_view:
             mine = [feature for of, feature in reached[name] if of == view.name]
             own = {feature for feature in mine if (view.name, feature) not in others} - {FOUND}
-            alone.append(_bytes(_restricted(view, mine), rows))
-            less = _bytes(_restricted(view, [one for one in view.features if one not in own]), rows)
+            alone.append(bytes_of(_restricted(view, mine)))
+            less = bytes_of(_restricted(view, [one for one in view.features if one not in own]))
             freed.append(_minus(whole[view.name], less) if own else 0.0)
         inputs[name] = {
             "features": sorted(f"{view}.{feature}" for view, feature in reached[name]),
@@ -236,7 +241,7 @@ def _states(view: LiveView, rows: Frame) -> list[tuple[bytes, int, str]]:
     for places in wanted.values():
         ids = rows.event_id[places].tolist()
         values = state.values_of(view, {name: column[places] for name, column in columns.items()}, len(places))
-        data = state.add(view, None, state.Events(rows.event_time[places], ids, values), now)
+        (data,) = state.pack_all(view, np.array([0]), rows.event_time[places], ids, values, now)
         states.append((data, int(rows.event_time[places[-1]]), ids[-1]))
     return states
 
