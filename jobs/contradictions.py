@@ -154,6 +154,8 @@ def _of_model(model: Model, label: Label) -> Iterable[str]:
         yield f"model {model.name!r} ranks: it needs a group, all of whose rows are judged, and drops no known entity"
     if model.task != "ranking" and (model.group or model.place):
         yield f"model {model.name!r}: group and place are a ranking's, and its task is {model.task}"
+    if not model.imbalance or not set(model.imbalance) <= {"none", "weight", "sampling"}:
+        yield f"model {model.name!r}: imbalance {model.imbalance} names no treatment, or one that is not none, weight or sampling"
     for name in model.increasing:
         if name not in model.inputs:
             yield f"model {model.name!r}: increasing names {name!r}, which is not one of its inputs"

@@ -19,6 +19,9 @@ class Threshold:
     minimum: float | None = None
     maximum: float | None = None
     allowed_regression: float | None = None
+    surely: bool = False
+    """Of a ratio that has to be near 1: refused when its whole 95 % interval is beyond a bound, as a slice's group is,
+    and not for the luck of few positives; `Gate.minimum_positives` says how narrow the interval has to be."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,7 @@ from jobs.slices import Slice as Slice  # noqa: PLC0414
 ColumnType = Literal["string", "integer", "number", "boolean", "timestamp"]
 Format = Literal["csv", "jsonl", "parquet"]
 Library = Literal["rule", "logistic_regression", "xgboost", "lightgbm"]
+Treatment = Literal["none", "weight", "sampling"]
 TaskName = Literal["binary", "multiclass", "ranking"]
 Function = Literal["count", "sum", "min", "max", "distinct", "last"]
 
@@ -194,6 +195,9 @@ class Model:
     """Of a ranking that learns from clicks: the spine column of the place, from 1, at which a row was shown."""
     increasing: tuple[str, ...] = ()
     """Inputs of which more may only raise a tree's score: what is known beforehand keeps small windows honest."""
+    imbalance: tuple[Treatment, ...] = ("none", "weight", "sampling")
+    """Of a yes or no: how a tuning may treat rare positives: as they are, counted more often, or with negatives left
+    out. What that does to the probabilities is undone before they are calibrated."""
     seed: int = 20_261_121
     reasons: tuple[Reason, ...] = field(default=(), repr=False)
     """The inputs in words, for `POST /<project>/explain`; other words are no other model."""

@@ -93,6 +93,14 @@ class _Found:
         good = self.value is not None and self.value <= bound
         return self.check(name, bound, good, f"at most {_text(bound)}", "value <= bound")
 
+    def some_above(self, name: str, bound: float) -> Check:
+        good = self.value is not None and self.high is not None and self.high >= bound
+        return self.check(name, bound, good, f"some of it at least {_text(bound)}", "high >= bound")
+
+    def some_below(self, name: str, bound: float) -> Check:
+        good = self.value is not None and self.low is not None and self.low <= bound
+        return self.check(name, bound, good, f"some of it at most {_text(bound)}", "low <= bound")
+
     def all_above(self, name: str, bound: float, *, or_at: bool) -> Check:
         good = self.value is not None and self.low is not None and (self.low > bound or (or_at and self.low == bound))
         must = f"no part of the interval may be below {_text(bound)}" if or_at else f"all of it above {_text(bound)}"
@@ -117,9 +125,11 @@ def _model(model: Model, gate: Gate, found: Mapping[str, Any], champion: str | N
         name = f"{model.name}: {threshold.metric}"
         value = _Found.of(ours.get(threshold.metric), intervals.get(threshold.metric), found)
         if threshold.minimum is not None:
-            yield value.at_least(f"{name} at least", threshold.minimum)
+            reaches = value.some_above if threshold.surely else value.at_least
+            yield reaches(f"{name} at least", threshold.minimum)
         if threshold.maximum is not None:
-            yield value.at_most(f"{name} at most", threshold.maximum)
+            stays = value.some_below if threshold.surely else value.at_most
+            yield stays(f"{name} at most", threshold.maximum)
     for one in gate.slices:
         yield from _slice(model, one, _mapping(found.get("slices")).get(one.name))
     yield _explained(model, _mapping(found.get("explanations")))
@@ -178,19 +188,10 @@ def _slice(model: Model, one: Slice, found: Any) -> Iterable[Check]:
             small = value.check(name, one.minimum, False, must, "high >= bound")
             yield replace(small, state=State.UNDECIDED, optional=True)
         else:
-            known = value.value is not None
             if one.minimum is not None:
-                good, must = (
-                    known and value.high is not None and value.high >= one.minimum,
-                    f"some of it at least {_text(one.minimum)}",
-                )
-                yield value.check(name, one.minimum, good, must, "high >= bound")
+                yield value.some_above(name, one.minimum)
             if one.maximum is not None:
-                good, must = (
-                    known and value.low is not None and value.low <= one.maximum,
-                    f"some of it at most {_text(one.maximum)}",
-                )
-                yield value.check(name, one.maximum, good, must, "low <= bound")
+                yield value.some_below(name, one.maximum)
 
 
 def _explained(model: Model, found: Mapping[str, Any]) -> Check:

@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-TREATMENTS = ("none", "weight", "sampling")
-"""What a tuning compares; `imbalance` in a configuration's parameters."""
+from jobs.spec import Treatment
+
+TREATMENTS: tuple[Treatment, ...] = ("none", "weight", "sampling")
+"""What a tuning compares where a model declares nothing else; `imbalance` in a configuration's parameters."""
 NAMES = frozenset({"imbalance", "positive_weight", "negatives_kept"})
 
 
-def propose(trial: Any) -> dict[str, Any]:
+def propose(trial: Any, treatments: Sequence[Treatment] = TREATMENTS) -> dict[str, Any]:
     """The treatment that one Optuna trial tries."""
-    treatment = trial.suggest_categorical("imbalance", TREATMENTS)
+    treatment = trial.suggest_categorical("imbalance", treatments)
     if treatment == "weight":
         return {"imbalance": treatment, "positive_weight": trial.suggest_float("positive_weight", 1.5, 30, log=True)}
     if treatment == "sampling":

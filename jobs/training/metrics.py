@@ -196,6 +196,23 @@ def _log_loss(label: NDArray[np.bool_], scores: Scores) -> Measure:
     return lambda weights: float(losses @ weights / weights.sum())
 
 
+def _normalised_entropy(label: NDArray[np.bool_], scores: Scores) -> Measure:
+    """The mean log loss over that of the share of positives as everybody's score (He et al. 2014, section 3, equation 1).
+
+    Below 1 a model knows more than how often it happens; unlike a log loss it compares samples of different shares.
+    """
+    losses, positive = _losses(label, scores), label.astype(np.float64)
+
+    def value(weights: Weights) -> float:
+        share = float(positive @ weights / weights.sum())
+        if not 0 < share < 1:
+            return float("nan")
+        entropy = -(share * np.log(share) + (1 - share) * np.log(1 - share))
+        return float(losses @ weights / weights.sum() / entropy)
+
+    return value
+
+
 def _losses(label: NDArray[np.bool_], scores: Scores) -> Scores:
     return np.asarray(-np.log(np.clip(np.where(label, scores, 1 - scores), 1e-15, 1)), dtype=np.float64)
 
@@ -286,10 +303,11 @@ _METRICS: Mapping[str, Callable[[NDArray[np.bool_], Scores], Measure]] = {
     "average_precision": _average_precision,
     "roc_auc": _roc_auc,
     "log_loss": _log_loss,
+    "normalised_entropy": _normalised_entropy,
     "brier": _brier,
     "mean_prediction_ratio": _prediction_ratio,
     "expected_calibration_error": _calibration_error,
 }
 BINARY = (*_METRICS, "card_precision_at_100")
 """What is reported of a yes or no."""
-LOWER_IS_BETTER = frozenset({"log_loss", "brier", "expected_calibration_error", "false_positive_rate"})
+LOWER_IS_BETTER = frozenset({"log_loss", "normalised_entropy", "brier", "expected_calibration_error", "false_positive_rate"})

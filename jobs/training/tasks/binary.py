@@ -51,11 +51,18 @@ class Binary(Task):
     headline = ("roc_auc", "average_precision", "card_precision_at_100")
     learners = LEARNERS
     distributed = ("xgboost",)
-    starts = tuple({**_TREATED, "imbalance": treatment} for treatment in imbalance.TREATMENTS)
+    treatments = imbalance.TREATMENTS
+    starts = tuple({**_TREATED, "imbalance": treatment} for treatment in treatments)
     plots = (
         Plot(name="precision-recall", title="Precision and recall", draw=_precision_recall),
         Plot(name="calibration", title="Calibration", draw=_calibration),
     )
+
+    def of(self, model: Model) -> Task:
+        known = Binary()
+        known.treatments = model.imbalance
+        known.starts = tuple({**_TREATED, "imbalance": one} for one in model.imbalance)  # type: ignore[misc]
+        return known
 
     def labels(self, column: Any) -> Labels:
         import pyarrow.compute as pc
@@ -71,7 +78,7 @@ class Binary(Task):
         return None
 
     def propose(self, trial: Any, library: Library) -> dict[str, Any]:
-        return imbalance.propose(trial)
+        return imbalance.propose(trial, self.treatments)
 
     def examples(self, model: Model, params: Mapping[str, Any], rows: Frame) -> Examples:
         chosen, weight = imbalance.treated(params, rows.label, model.seed)
