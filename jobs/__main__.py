@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from jobs.commands import data, experiments, monitoring, releases, services, training
+from jobs.commands import data, experiments, monitoring, releases, review, services, training
 from jobs.errors import TidemillError
 
 app = typer.Typer(
@@ -17,7 +17,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     rich_markup_mode=None,
 )
-for group in (services, data, training, releases, experiments, monitoring):
+for group in (services, data, training, releases, experiments, monitoring, review):
     for command in group.app.registered_commands:
         app.registered_commands.append(command)
     for subgroup in group.app.registered_groups:

@@ -55,8 +55,26 @@ def _of_policies(project: Project) -> Iterable[str]:
         yield f"replay minimum_identical {project.replay.minimum_identical} is no share of vectors: above 0 and at most 1"
     for found in (_of_gate(project), _of_drift(project.drift), _of_serving(project), _of_experiment(project)):
         yield from found
+    yield from _of_review(project)
     if project.approval and not 0 < project.approval.timeout_hours <= 24 * 90:
         yield f"approval timeout_hours {project.approval.timeout_hours} is not above 0 and at most 90 days"
+
+
+def _of_review(project: Project) -> Iterable[str]:
+    review = project.review
+    if review is None or not project.sources:
+        return
+    columns = {one.name: {column.name for column in one.columns} for one in project.sources}
+    if review.verdicts not in columns:
+        yield f"review takes its verdicts from {review.verdicts!r}, which is no source; there are {', '.join(columns)}"
+        return
+    for name in (project.sources[0].event_id, "reviewer_id", "verdict"):
+        if name not in columns[review.verdicts]:
+            yield f"review takes its verdicts from {review.verdicts!r}, which has no column {name!r}"
+    if min(review.items_a_day, review.reviewers) < 1 or not 0 <= review.explored <= 1:
+        yield "review items_a_day and reviewers must be at least 1, and explored a share"
+    if not -1 <= review.minimum_agreement <= 1:
+        yield f"review minimum_agreement {review.minimum_agreement} is no alpha: from -1 to 1"
 
 
 def _of_experiment(project: Project) -> Iterable[str]:
@@ -180,6 +198,8 @@ def _of_classes(model: Model) -> Iterable[str]:
 
 def _of_gate(project: Project) -> Iterable[str]:
     for threshold in project.gate.thresholds:
+        if threshold.model not in (None, *(model.name for model in project.models)):
+            yield f"gate threshold on {threshold.metric!r} is about {threshold.model!r}, which is no model of it"
         if threshold.minimum is threshold.maximum is threshold.allowed_regression is None:
             yield f"gate threshold on {threshold.metric!r} bounds nothing"
         if threshold.allowed_regression is not None and threshold.allowed_regression < 0:

@@ -19,6 +19,8 @@ class Threshold:
     minimum: float | None = None
     maximum: float | None = None
     allowed_regression: float | None = None
+    model: str | None = None
+    """Which of several models it is about; None is every one."""
     surely: bool = False
     """Of a ratio that has to be near 1: refused when its whole 95 % interval is beyond a bound, as a slice's group is,
     and not for the luck of few positives; `Gate.minimum_positives` says how narrow the interval has to be."""
@@ -33,6 +35,10 @@ class Gate:
     minimum_positives: int
     slices: tuple[Slice, ...] = ()
     """Groups of the hold-out's rows in which it has to be good as well."""
+
+    def of(self, model: str) -> tuple[Threshold, ...]:
+        """The thresholds that a model has to keep."""
+        return tuple(one for one in self.thresholds if one.model in (None, model))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +97,23 @@ class Approval:
     """Without an answer by then it is a no."""
     note: str = ""
     """What whoever decides should know or look at: the first lines of the form."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Review:
+    """Which answers people look at, and what their verdicts must be like to be learned from."""
+
+    verdicts: str
+    """The source that holds their verdicts: the columns `reviewer_id` and `verdict` (a class, or true and false), and
+    the item's id under the name that the first source gives it."""
+    items_a_day: int
+    """How many of a day's events people have the time to look at."""
+    explored: float = 0.2
+    """The share of those that is drawn at random from all events of the day: nothing else shows what the model misses."""
+    reviewers: int = 1
+    """How many people look at the same item."""
+    minimum_agreement: float = 0.4
+    """Krippendorff's alpha below which verdicts are no labels, and the instructions are what has to be worked on."""
 
 
 @dataclass(frozen=True, kw_only=True)

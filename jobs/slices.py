@@ -27,6 +27,8 @@ class Slice:
     """The gate refuses when the metric's 95 % interval in a group lies below it."""
     maximum: float | None = None
     """Or above it, for a metric that is better when lower."""
+    maximum_gap: float | None = None
+    """The gate refuses when two groups' figures surely differ by more: its fairness, whatever the level."""
     minimum_rows: int = 200
     minimum_positives: int = 20
     """A group with fewer rows, positives or negatives is too small to judge: it is listed, and decides nothing."""
@@ -67,7 +69,9 @@ def _faults(one: Slice, columns: Collection[str]) -> Iterable[str]:
     groups = len(one.values) or len(one.edges) + 1
     if one.labels and (len(one.labels) != groups or len(set(one.labels)) != groups):
         yield f"has {groups} groups and needs as many different labels, not {one.labels}"
-    if one.minimum is one.maximum is None:
-        yield f"bounds nothing: it needs a minimum or a maximum of its {one.metric}"
+    if one.minimum is one.maximum is one.maximum_gap is None:
+        yield f"bounds nothing: it needs a minimum or a maximum of its {one.metric}, or a gap"
+    if one.maximum_gap is not None and one.maximum_gap < 0:
+        yield f"has a maximum_gap of {one.maximum_gap}; no gap is smaller than 0"
     if one.minimum_rows < 1 or one.minimum_positives < 1:
         yield "judges groups without a row or a positive: both minimums must be at least 1"

@@ -20,6 +20,7 @@ from jobs.policies import Experiment as Experiment  # noqa: PLC0414
 from jobs.policies import Gate as Gate  # noqa: PLC0414
 from jobs.policies import Metric as Metric  # noqa: PLC0414
 from jobs.policies import Replay as Replay  # noqa: PLC0414
+from jobs.policies import Review as Review  # noqa: PLC0414
 from jobs.policies import Serving as Serving  # noqa: PLC0414
 from jobs.policies import Threshold as Threshold  # noqa: PLC0414
 from jobs.reasons import Reason as Reason  # noqa: PLC0414
@@ -27,9 +28,9 @@ from jobs.slices import Slice as Slice  # noqa: PLC0414
 
 ColumnType = Literal["string", "integer", "number", "boolean", "timestamp"]
 Format = Literal["csv", "jsonl", "parquet"]
-Library = Literal["rule", "logistic_regression", "xgboost", "lightgbm"]
+Library = Literal["rule", "logistic_regression", "xgboost", "lightgbm", "als", "popularity"]
 Treatment = Literal["none", "weight", "sampling"]
-TaskName = Literal["binary", "multiclass", "ranking"]
+TaskName = Literal["binary", "multiclass", "ranking", "retrieval"]
 Function = Literal["count", "sum", "min", "max", "distinct", "last"]
 
 
@@ -152,6 +153,8 @@ class Label:
     column: str
     delay_days: int
     """Days after the event by which its label is known for certain."""
+    sparse: bool = False
+    """Only some events ever get a label: trainings leave the others out, and do not refuse them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,6 +243,8 @@ class Project:
     """How `tidemill experiment` compares a release with the champion on their labels."""
     approval: Approval | None = None
     """Whether a person has to agree between gate and registry; None: the gate's verdict is enough."""
+    review: Review | None = None
+    """Which answers people look at (`tidemill review`); None: nobody does."""
 
     def __post_init__(self) -> None:
         faults = [f"- {fault}" for fault in contradictions(self, reserved=PREDICTIONS.name)]

@@ -21,6 +21,7 @@ CORE = {
     "batch",
     "contradictions",
     "errors",
+    "flags",
     "lake",
     "policies",
     "reasons",

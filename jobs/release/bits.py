@@ -59,4 +59,4 @@ def told(vectors: Vectors, numbers: int) -> Vectors:
 def _bits(vectors: Vectors, numbers: int) -> NDArray[np.bool_]:
     packed = np.ascontiguousarray(vectors[:, -numbers:]).astype("<i8")
     octets = packed.view(np.uint8).reshape(len(vectors), numbers, 8)[:, :, :_BYTES]
-    return np.unpackbits(octets, axis=2, bitorder="little").reshape(len(vectors), -1).astype(np.bool_)
+    return np.unpackbits(octets, axis=2, bitorder="little").reshape(len(vectors), numbers * BITS).astype(np.bool_)

@@ -121,7 +121,7 @@ def _model(model: Model, gate: Gate, found: Mapping[str, Any], champion: str | N
         difference, name = _difference(found, library, model.metric), f"{model.name}: {model.metric} beats {library}"
         yield difference.all_below(name, 0.0, or_at=False) if lower else difference.all_above(name, 0.0, or_at=False)
     ours, intervals = _mapping(found.get("challenger")), _mapping(found.get("intervals"))
-    for threshold in gate.thresholds:
+    for threshold in gate.of(model.name):
         name = f"{model.name}: {threshold.metric}"
         value = _Found.of(ours.get(threshold.metric), intervals.get(threshold.metric), found)
         if threshold.minimum is not None:
@@ -131,7 +131,10 @@ def _model(model: Model, gate: Gate, found: Mapping[str, Any], champion: str | N
             stays = value.some_below if threshold.surely else value.at_most
             yield stays(f"{name} at most", threshold.maximum)
     for one in gate.slices:
-        yield from _slice(model, one, _mapping(found.get("slices")).get(one.name))
+        mine = _mapping(_mapping(found.get("slices")).get(one.name))
+        yield from _slice(model, one, mine)
+        if one.maximum_gap is not None:
+            yield _gap(model, one, one.maximum_gap, mine)
     yield _explained(model, _mapping(found.get("explanations")))
     yield from _against_champion(model, gate, found, champion)
 
@@ -145,7 +148,7 @@ def _against_champion(model: Model, gate: Gate, found: Mapping[str, Any], champi
     """Non-inferiority: of each threshold that says how far the challenger may fall behind, the interval's worse end."""
     rival = _mapping(found.get("champion"))
     yield _same(f"{model.name}: champion compared with", rival.get("digest"), champion)
-    allowing = [threshold for threshold in gate.thresholds if threshold.allowed_regression is not None]
+    allowing = [threshold for threshold in gate.of(model.name) if threshold.allowed_regression is not None]
     if champion is None or not allowing:
         return
     figures = _mapping(rival.get("metrics"))
@@ -192,6 +195,20 @@ def _slice(model: Model, one: Slice, found: Any) -> Iterable[Check]:
                 yield value.some_above(name, one.minimum)
             if one.maximum is not None:
                 yield value.some_below(name, one.maximum)
+
+
+def _gap(model: Model, one: Slice, bound: float, found: Mapping[str, Any]) -> Check:
+    """Fails when the whole interval of the groups' difference is beyond the bound; undecided below two judged groups."""
+    gap = _mapping(found.get("gap"))
+    between = gap.get("between") if isinstance(gap.get("between"), list) else []
+    name = f"{model.name}: {one.metric} between groups of {one.name}"
+    value = _Found.of(gap.get("value"), gap, gap)
+    if "groups" in found and not gap:
+        check = value.check(name, bound, False, "fewer than two groups are large enough to compare", "low <= bound")
+        return replace(check, state=State.UNDECIDED, optional=True)
+    good = value.value is not None and value.low is not None and value.low <= bound
+    apart = f" ({' and '.join(map(str, between))})" if between else ""
+    return value.check(name, bound, good, f"some of it at most {_text(bound)}{apart}", "low <= bound")
 
 
 def _explained(model: Model, found: Mapping[str, Any]) -> Check:

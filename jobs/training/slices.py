@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.release.probability import score_of
 from jobs.slices import Slice
 from jobs.spec import Model
 from jobs.training.frame import Frame, outcomes_of
-from jobs.training.metrics import interval, measure
+from jobs.training.metrics import Outcomes, interval, measure, middle, resampled
 from jobs.training.tasks import task_of
 
 
@@ -40,12 +41,13 @@ def sliced(model: Model, slices: Sequence[Slice], rows: Frame, scores: NDArray[n
     outcomes, positive = outcomes_of(rows), task_of(model).positive(rows.label)
     for one in slices:
         groups: dict[str, Any] = {}
+        judged: dict[str, tuple[float, NDArray[np.intp]]] = {}
         for name, mask in groups_of(one, model, rows):
             inside = np.flatnonzero(mask)
             count, positives = len(inside), int(positive[inside].sum())
             group: dict[str, Any] = {"rows": count, "positives": positives}
             group |= {
-                "mean_score": float(scores[inside].mean()) if count else None,
+                "mean_score": float(score_of(scores[inside]).mean()) if count else None,
                 "share": positives / count if count else None,
                 "too_few": count < one.minimum_rows or min(positives, count - positives) < one.minimum_positives,
             }
@@ -56,6 +58,8 @@ def sliced(model: Model, slices: Sequence[Slice], rows: Frame, scores: NDArray[n
                 figures = {"value": measure(one.metric, happened, theirs), "low": low, "high": high}
             group |= {key: None if value is None or not np.isfinite(value) else value for key, value in figures.items()}
             groups[name] = group
+            if figures["value"] is not None and np.isfinite(figures["value"]):
+                judged[name] = (figures["value"], inside)
         found[one.name] = {
             "column": one.column,
             "metric": one.metric,
@@ -64,5 +68,36 @@ def sliced(model: Model, slices: Sequence[Slice], rows: Frame, scores: NDArray[n
             "minimum_rows": one.minimum_rows,
             "minimum_positives": one.minimum_positives,
             "groups": groups,
+            "maximum_gap": one.maximum_gap,
+            "gap": _gap(one, judged, outcomes, scores, model.seed) if one.maximum_gap is not None else None,
         }
     return found
+
+
+def _gap(
+    one: Slice,
+    judged: Mapping[str, tuple[float, NDArray[np.intp]]],
+    outcomes: Outcomes,
+    scores: NDArray[np.float64],
+    seed: int,
+) -> dict[str, Any] | None:
+    """How far the groups of the greatest and the least figure are apart, and its 95 % interval; None below two groups.
+
+    By bootstrap of the entities of either group; that the two are the extreme ones of more makes it a little wide.
+    """
+    if len(judged) < 2:
+        return None
+    least, most = (choose(judged, key=lambda name: judged[name][0]) for choose in (min, max))
+    drawn = [
+        resampled(one.metric, outcomes.take(judged[name][1]), scores[judged[name][1]], seed=seed + place)
+        for place, name in enumerate((least, most))
+    ]
+    low, high = middle(drawn[1] - drawn[0])
+    known = np.isfinite([low, high]).all()
+    return {
+        "between": [least, most],
+        "value": judged[most][0] - judged[least][0],
+        "low": low if known else None,
+        "high": high if known else None,
+        "rows": len(judged[least][1]) + len(judged[most][1]),
+    }

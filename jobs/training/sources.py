@@ -96,12 +96,15 @@ class Sources:
         import pyarrow as pa
 
         events = matured(_paths(_of(self.spine, days)), by=as_of)
+        if self.project.label.sparse:
+            events = events.filter(events.column("label").is_valid())
         events = events.sort_by([("event_time", "ascending"), ("event_id", "ascending")])
         first, last = days.first, days.last
         batch = {v: _paths(_of(versions, vectors.view_days(v, first, last))) for v, versions in self.views.items()}
         live = {v: _paths(_of(versions, vectors.event_days(v, first, last))) for v, versions in self.events.items()}
-        matrix = vectors.inputs(self.project, vectors.join(self.project, events, batch, live))
-        frame = events.select(["event_id", *vectors.payload_names(self.project, events.column_names), "label"])
+        matrix = vectors.inputs(self.project, vectors.join(self.project, events, batch, live), model)
+        shown = [model.place] if model.place else []
+        frame = events.select(["event_id", *vectors.payload_names(self.project, events.column_names), *shown, "label"])
         for index, name in enumerate(model.inputs):
             frame = frame.append_column(name, pa.array(matrix[:, index]))
         return frame.replace_schema_metadata(None).combine_chunks()

@@ -1,0 +1,15 @@
+select
+    judged.event_id,
+    judged.event_time,
+    judged.author_id,
+    judged.community,
+    judged.text,
+    judged.label,
+    judged.label is not null as reviewed,
+    coalesce(judged.label > 0, false) as harmful,
+    judged.label_time,
+    judged.event_day as batch
+from {{ ref('moderation_judged') }} as judged
+inner join {{ source('moderation', 'batches') }} as batches
+    on judged.event_day = batches.batch
+where batches.mart = 'spine'
