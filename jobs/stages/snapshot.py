@@ -18,7 +18,7 @@ from jobs.result import Result
 from jobs.settings import ROOT, Settings
 from jobs.spec import Model, Project
 from jobs.storage import Published, current, digest_of, publish, require
-from jobs.training.frame import codes_of
+from jobs.training.frame import codes_of, days_of
 from jobs.training.sources import Sources, marts, newest_batch, published_days
 from jobs.training.splits import Plan, judged, learned, plan
 from jobs.training.tasks import task_of
@@ -26,7 +26,6 @@ from jobs.training.tasks import task_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_DAY = 86_400_000_000
 
 
 def run(project: Project, settings: Settings, *, run: str, as_of: str | None, negative_control: bool) -> Result:
@@ -141,10 +140,12 @@ def _facts(project: Project, model: Model, planned: Plan, file: Path) -> dict[st
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    frame = pq.read_table(file, columns=["event_time", "label", project.entity])
+    columns = dict.fromkeys(["event_time", "label", project.entity, *filter(None, [model.group])])
+    frame = pq.read_table(file, columns=list(columns))
     task, entity = task_of(model), codes_of(frame.column(project.entity))
     positive = task.positive(task.labels(frame.column("label")))
-    day = frame.column("event_time").cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy() // _DAY
+    times = frame.column("event_time").cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
+    day = days_of(times, codes_of(frame.column(model.group)) if model.group else None)
     parts = {
         "train": learned(planned.final, day),
         "test": judged(planned.final, model.split, day, entity, positive),
