@@ -37,7 +37,7 @@ def request(payload: Columns, features: Mapping[str, Columns]) -> NDArray[np.flo
         *(_rate(view, days) for view in (ad, site) for days in (7, 28)),
         pair["known_28d"],
         _rate(pair, 28),
-        *_hashed(payload, ("device", "os", "site_id")),
+        *_hashed(payload, ("device_id", "os_id", "site_id")),
     ]
     return np.column_stack([np.asarray(column, dtype=np.float64) for column in columns])
 

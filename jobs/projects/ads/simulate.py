@@ -52,8 +52,8 @@ def day(date: date, seed: int, drift_from: date | None = None) -> Mapping[str, p
         "user_id": [f"U{user:06d}" for user in shown["user"].tolist()],
         "ad_id": [f"A{ad:05d}" for ad in shown["ad"].tolist()],
         "site_id": [f"S{site:03d}" for site in shown["site"].tolist()],
-        "device": [DEVICES[device] for device in shown["device"].tolist()],
-        "os": [SYSTEMS[system] for system in shown["system"].tolist()],
+        "device_id": [DEVICES[device] for device in shown["device"].tolist()],
+        "os_id": [SYSTEMS[system] for system in shown["system"].tolist()],
     }
     clicked = {
         "click_id": pa.array([f"C{impression}" for _, impression in clicks], pa.string()),

@@ -26,8 +26,8 @@ select
     impressions.user_id,
     impressions.ad_id,
     impressions.site_id,
-    impressions.device,
-    impressions.os,
+    impressions.device_id,
+    impressions.os_id,
     impressions.label_time,
     clicked.event_id is not null as label
 from impressions

@@ -4,8 +4,8 @@ select
     impressions.user_id,
     impressions.ad_id,
     impressions.site_id,
-    impressions.device,
-    impressions.os,
+    impressions.device_id,
+    impressions.os_id,
     impressions.label,
     impressions.label_time,
     impressions.event_day as batch

@@ -5,6 +5,6 @@ select
     user_id,
     ad_id,
     site_id,
-    device,
-    os
+    device_id,
+    os_id
 from {{ source('ads', 'impressions') }}
