@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,55 @@ from jobs.settings import Settings
 from jobs.spec import Project
 
 _ANY = date(2000, 1, 1)
+UNDER_WAY = ("starting", "started", "walking")
+"""The states of a rollout that has not ended."""
 
 
 def status(project: str | None) -> Result:
-    """Services, newest batch of each zone, champion, challenger and rollout, of one project or all."""
+    """Services; of one project all that is known, of all a line each. The facts are the same, with every detail."""
     settings = Settings.load()
     chosen = [find(project)] if project else list(PROJECTS.values())
     services = supervisor.states(settings) or {}
+    found = {one.name: _project(one, settings, bool(services)) for one in chosen}
     facts: dict[str, Any] = {
         "services": services,
-        "projects": {one.name: _project(one, settings, bool(services)) for one in chosen},
+        "projects": {name: {"glance": glance(one)} | one for name, one in found.items()},
     }
-    return Result(line="\n\n".join(_pages(facts)), facts=facts)
+    return Result(line="\n\n".join(_pages(facts) if project else _overview(facts)), facts=facts)
+
+
+def glance(found: Mapping[str, Any]) -> dict[str, str]:
+    """What matters most of a project's status: champion, canary, newest features, drift and the last verdict."""
+    release = found["release"]
+    if "unknown" in release:
+        return {
+            "champion": "unknown",
+            "canary": "unknown",
+            **_data(found),
+            "drift": "unknown",
+            "last_verdict": "unknown",
+        }
+    champion, rollout, verdicts = release["champion"], release["rollout"], release["verdicts"]
+    drift = next((one for one in verdicts if one["kind"] == "drift"), None)
+    return {
+        "champion": f"{champion['release']}, epoch {champion['epoch']}" if champion else "none",
+        "canary": _canary(rollout),
+        **_data(found),
+        "drift": f"{drift.get('finding', drift['verdict'])} on {drift['subject']}" if drift else "not looked at",
+        "last_verdict": f"{verdicts[0]['kind']}: {verdicts[0]['verdict']}, {verdicts[0]['at'][:16]}"
+        if verdicts
+        else "none",
+    }
+
+
+def _canary(rollout: Mapping[str, Any] | None) -> str:
+    if not rollout or rollout["state"] not in UNDER_WAY:
+        return "none"
+    return f"{rollout['release']} at {rollout['percent']} %"
+
+
+def _data(found: Mapping[str, Any]) -> dict[str, str]:
+    return {"features_until": found["newest"]["spine"] or "none"}
 
 
 def newest(project: Project, lake: Lake) -> dict[str, str | None]:
@@ -82,10 +119,29 @@ def _release(project: Project, settings: Settings, running: bool) -> dict[str, A
         "challenger": {"release": challenger.release, "run": challenger.run} if challenger else None,
         "rollout": rollout[1] if rollout else None,
         "verdicts": [
-            {**one.document, "about": f"{one.kind} {one.subject}", "kind": one.kind, "at": one.at.isoformat()}
+            {
+                **one.document,
+                "about": f"{one.kind} {one.subject}",
+                "kind": one.kind,
+                "subject": one.subject,
+                "at": one.at.isoformat(),
+            }
             for one in newest
         ],
     }
+
+
+def _overview(facts: dict[str, Any]) -> Iterator[str]:
+    services = facts["services"]
+    not_up = [f"{name} {state}" for name, state in services.items() if state != "RUNNING"]
+    yield (
+        f"{len(services)} services, {', '.join(not_up) or 'all running'}"
+        if services
+        else "no service runs; make up starts them"
+    )
+    headings = ("project", "champion", "canary", "features until", "drift", "last verdict")
+    yield render(headings, [(name, *one["glance"].values()) for name, one in facts["projects"].items()])
+    yield "more of one: tidemill status --project NAME"
 
 
 def _pages(facts: dict[str, Any]) -> Iterator[str]:
@@ -105,7 +161,7 @@ def _pages(facts: dict[str, Any]) -> Iterator[str]:
 
 def _walked(rollout: dict[str, Any] | None) -> list[dict[str, Any]]:
     """The newest verdict of a rollout that has not ended: the ledger has its own of one that has."""
-    if not rollout or rollout["state"] not in ("starting", "started", "walking") or not rollout["verdicts"]:
+    if not rollout or rollout["state"] not in UNDER_WAY or not rollout["verdicts"]:
         return []
     last = rollout["verdicts"][-1]
     return [{**last, "about": f"rollout {rollout['release']} at {last['percent']} %"}]

@@ -210,7 +210,8 @@ def test_every_hook_of_a_project_is_found_and_one_that_is_absent_is_said_to_be()
     for project in PROJECTS.values():
         found = describe.hooks(project)
         assert set(found) == {"etl.clean", "features.request", "features.rule", "simulate.day"}
-        assert all(found.values()), found
+        ruled = any("rule" in model.baselines for model in project.models)
+        assert {name for name, signature in found.items() if not signature} <= (set() if ruled else {"features.rule"})
         assert len(describe.dags(project)) == 4
         assert describe.explain(project).facts["serving"].keys() == set(SLOTS)
 
@@ -225,6 +226,24 @@ def test_status_knows_the_newest_published_batch_and_ignores_one_half_written(se
     )
     lake.raw(project.name, source, date(2026, 1, 4)).mkdir(parents=True)
     assert state.newest(project, lake)[f"raw {source}"] == "2026-01-03"
+
+
+def test_a_glance_says_champion_canary_drift_and_the_last_verdict() -> None:
+    verdict = {"verdict": "PROMOTE", "kind": "gate", "subject": "first", "at": "2026-01-05T10:20:30+00:00"}
+    drift = verdict | {"kind": "drift", "verdict": "RETRAIN", "finding": "drift", "subject": "2026-01-04"}
+    release = {
+        "champion": {"release": "r-1", "epoch": 3},
+        "rollout": {"release": "r-2", "state": "walking", "percent": 25},
+        "verdicts": [verdict, drift],
+    }
+    found = {"newest": {"spine": "2026-01-04"}, "release": release}
+    assert list(state.glance(found).values()) == [
+        "r-1, epoch 3", "r-2 at 25 %", "2026-01-04", "drift on 2026-01-04", "gate: PROMOTE, 2026-01-05T10:20",
+    ]  # fmt: skip
+    ended = found | {"release": release | {"champion": None, "rollout": {"state": "rolled_back"}, "verdicts": []}}
+    assert list(state.glance(ended).values()) == ["none", "none", "2026-01-04", "not looked at", "none"]
+    unknown = {"newest": {"spine": None}, "release": {"unknown": "the ledger's database does not run"}}
+    assert set(state.glance(unknown).values()) == {"unknown", "none"}
 
 
 def test_down_before_any_up_has_nothing_to_do(tmp_path: Path) -> None:
