@@ -7,12 +7,14 @@ whoever does two things does them one after the other, and live features count w
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from operator import itemgetter
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,6 +34,15 @@ def events_of(project: Project, day: date, seed: int, drift_from: date | None = 
     table = hook(project, "simulate").day(day, seed, drift_from)[source.name]
     rows: list[dict[str, Any]] = table.select(asked).sort_by(source.event_time).to_pylist()
     return [{name: _text(value) for name, value in row.items()} for row in rows]
+
+
+def requests_of(project: Project, events: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """The events that are asked about at once: each by itself, or what a model ranks together, which must be in a row."""
+    group = project.models[-1].group
+    if group is None:
+        yield from ([event] for event in events)
+    else:
+        yield from (list(rows) for _, rows in itertools.groupby(events, key=itemgetter(group)))
 
 
 def _text(value: Any) -> Any:
@@ -69,18 +80,18 @@ class _Clients:
     def __init__(self, client: httpx.AsyncClient, path: str, entity: str, tally: Tally) -> None:
         self._client, self._path, self._entity, self._tally = client, path, entity, tally
         self._free = asyncio.Semaphore(CONNECTIONS)
-        self._behind: dict[str, deque[dict[str, Any]]] = {}
-        """Of every entity with a request under way, the events that wait for its answer."""
+        self._behind: dict[str, deque[list[dict[str, Any]]]] = {}
+        """Of every entity with a request under way, the rows that wait for its answer, a request each."""
         self._tasks = set[asyncio.Task[None]]()
 
-    async def take(self, event: dict[str, Any]) -> None:
-        """Sends the event as soon as its entity's earlier ones are answered; waits while all connections are busy."""
-        entity = event[self._entity]
+    async def take(self, rows: list[dict[str, Any]]) -> None:
+        """Sends the rows as soon as their entity's earlier ones are answered; waits while all connections are busy."""
+        entity = rows[0][self._entity]
         if entity in self._behind:
-            self._behind[entity].append(event)
+            self._behind[entity].append(rows)
             return
         await self._free.acquire()
-        self._behind[entity] = deque([event])
+        self._behind[entity] = deque([rows])
         task = asyncio.create_task(self._follow(entity))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -98,10 +109,11 @@ class _Clients:
             del self._behind[entity]
             self._free.release()
 
-    async def _send(self, event: dict[str, Any]) -> None:
+    async def _send(self, rows: list[dict[str, Any]]) -> None:
         began, tally = time.perf_counter(), self._tally
+        asked = rows[0] if len(rows) == 1 else {"rows": rows}
         try:
-            answer = await self._client.post(self._path, json=event, headers={"x-entity": event[self._entity]})
+            answer = await self._client.post(self._path, json=asked, headers={"x-entity": rows[0][self._entity]})
         except httpx.TransportError as error:
             tally.statuses[type(error).__name__] += 1
             return
@@ -109,6 +121,7 @@ class _Clients:
         tally.statuses[str(answer.status_code)] += 1
         if answer.status_code == 200:
             body = answer.json()
+            body = body["rows"][0] if "rows" in body else body
             tally.slots[body["slot"]] += 1
             tally.decisions[body.get("decision", "none")] += 1
             tally.releases[body["release"]] += 1
@@ -128,13 +141,13 @@ async def _send_all(
     async with httpx.AsyncClient(base_url=settings.serving_url, headers=headers, limits=limits, timeout=10) as client:
         clients = _Clients(client, f"/{project.name}/predict", project.entity, tally)
         began = time.perf_counter()
-        for sent, event in enumerate(events):
+        for sent, rows in enumerate(requests_of(project, events)):
             if stop and stop.is_set():
                 break
             early = began + sent / rate - time.perf_counter()
             if early > 0:
                 await asyncio.sleep(early)
-            await clients.take(event)
+            await clients.take(rows)
         await clients.finish()
 
 
