@@ -194,6 +194,9 @@ class Model:
     """The block of yes or no that its inputs end with."""
     group: str | None = None
     """Of a ranking: the request column that is the same in all rows which are ranked together."""
+    item: tuple[str, ...] = ()
+    """Of a retrieval: the request columns that are an item's own, its number first, then what new ones are told by;
+    the inputs begin with them, and the others are the numbers of items that were taken, 0 for none."""
     place: str | None = None
     """Of a ranking that learns from clicks: the spine column of the place, from 1, at which a row was shown."""
     increasing: tuple[str, ...] = ()

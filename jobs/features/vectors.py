@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from jobs.features import point_in_time
 from jobs.features.live.offline import windows
 from jobs.lake import Lake
 from jobs.projects import hook
-from jobs.spec import FeatureView, LiveView, Project
+from jobs.spec import FeatureView, LiveView, Model, Project
 from jobs.storage import current
 
 if TYPE_CHECKING:
@@ -39,14 +39,21 @@ def payload(project: Project, events: pa.Table) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def inputs(project: Project, joined: pa.Table) -> NDArray[np.float64]:
-    """The model inputs, (events, inputs), of events that `join` gave their features."""
+def inputs(project: Project, joined: pa.Table, model: Model | None = None) -> NDArray[np.float64]:
+    """The model inputs, (events, inputs), of events that `join` gave their features: of the last model by default."""
     features = {
         view.name: {name: joined.column(f"{view.name}__{name}").to_numpy() for name in (*view.features, "found")}
         for view in project.every_view
     }
-    vectors: NDArray[np.float64] = hook(project, "features").request(payload(project, joined), features)
+    vectors: NDArray[np.float64] = transform(project, model)(payload(project, joined), features)
     return vectors
+
+
+def transform(project: Project, model: Model | None = None) -> Callable[..., NDArray[np.float64]]:
+    """What makes a model's inputs: `features.request` those of the last, which answers; of another the function of its name."""
+    name = "request" if model is None or model.name == project.models[-1].name else model.name
+    found: Callable[..., NDArray[np.float64]] = getattr(hook(project, "features"), name)
+    return found
 
 
 def offline(project: Project, lake: Lake, events: pa.Table) -> tuple[NDArray[np.float64], dict[str, NDArray[np.bool_]]]:
@@ -59,7 +66,7 @@ def offline(project: Project, lake: Lake, events: pa.Table) -> tuple[NDArray[np.
 
     if not len(events):
         empty = np.zeros(0, dtype=np.bool_)
-        return np.zeros((0, len(project.models[0].inputs))), {view.name: empty for view in project.every_view}
+        return np.zeros((0, len(project.models[-1].inputs))), {view.name: empty for view in project.every_view}
     times = pc.min_max(events.column("event_time")).as_py()
     first, last = times["min"].date(), times["max"].date()
     batch, live = view_files(project, lake, first, last), event_files(project, lake, first, last)

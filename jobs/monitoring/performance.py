@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ def measure(table: pa.Table, champion: str, gate: Gate, model: Model) -> dict[st
             "metrics": measured(task.metrics, outcomes, scores),
         }
     checks = list(
-        _checks(table, champion, gate, task, releases.get(champion, {"rows": 0, "positives": 0, "metrics": {}}))
+        _checks(table, champion, replace(gate, thresholds=gate.of(model.name)), task, releases.get(champion, {"rows": 0, "positives": 0, "metrics": {}}))
     )
     verdict = conclude(checks, PERFORMANCE, because="every metric keeps to the gate's bounds")
     states = {check.state for check in checks}

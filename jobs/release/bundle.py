@@ -25,7 +25,7 @@ from jobs.errors import TamperedError
 from jobs.spec import Project
 from jobs.storage import MANIFEST, digest_file, digest_of, write_atomically
 
-FORMATS = (".ubj", ".txt", ".onnx", ".json", ".parquet", ".md", ".png")
+FORMATS = (".ubj", ".txt", ".onnx", ".json", ".parquet", ".md", ".png", ".npz", ".voy")
 """What a bundle may hold: nothing that runs code when it is read."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*\.[a-z]+\Z")
 _LIBRARIES = ("xgboost", "lightgbm", "onnxruntime", "numpy")

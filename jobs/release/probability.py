@@ -112,4 +112,5 @@ _SCORES: Mapping[str, Callable[[Margins, Mapping[str, Any]], Margins]] = {
     "binary": probability,
     "multiclass": classes,
     "ranking": lambda margins, _: sigmoid(margins),
+    "retrieval": lambda margins, _: margins,
 }

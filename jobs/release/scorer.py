@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from jobs.errors import TamperedError
 from jobs.release.bits import dense, folded, sparse
 from jobs.release.probability import explained, scores_of
+from jobs.retrieval.index import catalogue
 
 Vectors = NDArray[np.float64]
 FEW_ROWS = 64
@@ -211,4 +212,21 @@ class _SingleRow:
         return margins
 
 
-_SCORERS: dict[str, Any] = {"logistic_regression": _Logistic, "xgboost": _XGBoost, "lightgbm": _LightGBM}
+class Candidates(Scorer):
+    """The items of a retrieval; a row's margin is its score, 1 over the place of its item."""
+
+    def __init__(self, folder: Path, entry: Mapping[str, Any]) -> None:
+        self.catalogue = catalogue(folder, entry)
+
+    def _margins(self, vectors: Vectors) -> Vectors:
+        return self.catalogue.scores(vectors)
+
+    def _explain(self, vectors: Vectors) -> Vectors:
+        """A place is of all items that were taken together: nothing of it is due to one of them alone."""
+        return np.column_stack([np.zeros_like(vectors), self._margins(vectors)])
+
+
+_SCORERS: dict[str, Any] = {
+    "logistic_regression": _Logistic, "xgboost": _XGBoost, "lightgbm": _LightGBM,
+    "als": Candidates, "popularity": Candidates,
+}  # fmt: skip

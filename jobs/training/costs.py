@@ -90,7 +90,7 @@ def worth(model: Model, configuration: Configuration, frame: TrainingFrame) -> d
     fold = frame.plan.validation[0]
     train, held = frame.learned(fold), frame.judged(fold)
     trees = configuration.rounds * int(configuration.params.get("num_parallel_tree", 1))
-    parts = _parts(model)
+    parts = _parts(model) if frame.task.separable else {}
     asked = len(train) * len(model.inputs) * trees * (len(parts) + 1) * max(len(model.classes), 1)
     share = min(1.0, WORK / max(asked, 1))
     if share < 1:

@@ -103,7 +103,7 @@ def evaluate(
             some = outcomes.take(both)
             rival.document["metrics"] = measured(task.metrics, some, rival.scores)
             rival.document.update(rows=len(both), positives=int(task.positive(some.label).sum()))
-            bounded = [one.metric for one in project.gate.thresholds if one.allowed_regression is not None]
+            bounded = [one.metric for one in project.gate.of(model.name) if one.allowed_regression is not None]
             names, theirs = list(dict.fromkeys((model.metric, *bounded))), {"champion": rival.scores}
             document["differences"] |= _differences(names, model, some, scores[picked][both], theirs)
             if len(both) == len(test):

@@ -43,6 +43,8 @@ class Examples:
     """How many of the last columns are numbers of flags."""
     classes: int = 0
     """How many classes there are; 0 where a row has one margin."""
+    item: int = 0
+    """How many of the first columns are an item's own."""
     groups: NDArray[np.int64] | None = None
     """How many rows each group has, whose rows follow one another and weigh the same; None where rows stand alone."""
 

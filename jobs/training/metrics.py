@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from jobs.errors import SpecError
 from jobs.release.probability import score_of
-from jobs.training import ranking_metrics
+from jobs.training import ranking_metrics, retrieval_metrics
 from jobs.training.class_metrics import SAID, f1_of, recall_of
 
 RESAMPLES = 400
@@ -150,6 +150,8 @@ def prepared(name: str, outcomes: Outcomes, scores: Scores) -> Measure:
         if outcomes.group is None:
             raise SpecError(f"metric {name!r} is of rows that are ranked together, and the model declares no group")
         return ranking_metrics.prepared(name, outcomes.label, outcomes.group, scores)
+    if retrieval_metrics.known(name):
+        return retrieval_metrics.prepared(name, outcomes.label, outcomes.unit, scores)
     if scores.ndim > 1:
         one = _OF_CLASS.match(name)
         if one:

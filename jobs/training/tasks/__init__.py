@@ -14,9 +14,10 @@ from jobs.spec import Model, TaskName
 from jobs.training.tasks.binary import Binary
 from jobs.training.tasks.multiclass import Multiclass
 from jobs.training.tasks.ranking import Ranking
+from jobs.training.tasks.retrieval import Retrieval
 from jobs.training.tasks.task import Task
 
-TASKS: Mapping[TaskName, Task] = {"binary": Binary(), "multiclass": Multiclass(), "ranking": Ranking()}
+TASKS: Mapping[TaskName, Task] = {"binary": Binary(), "multiclass": Multiclass(), "ranking": Ranking(), "retrieval": Retrieval()}
 
 
 def task_of(model: Model) -> Task:

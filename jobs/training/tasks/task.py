@@ -48,6 +48,8 @@ class Task(ABC):
     starts: ClassVar[Sequence[Mapping[str, Any]]]
     """What the first trials of a tuning set beside the learner's own start, one each."""
     plots: ClassVar[Sequence[Plot]]
+    separable: ClassVar[bool] = True
+    """Whether a model can do without any one of its inputs."""
 
     def of(self, model: Model) -> Task:
         """The task as it is for a model: itself, or one that reports more metrics."""
