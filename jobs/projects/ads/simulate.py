@@ -22,12 +22,9 @@ Floats = npt.NDArray[np.float64]
 USERS, SLOTS, SITES, TOPICS = 12_000, 240, 60, 8
 IMPRESSIONS_A_DAY = 8_000
 AD_DAYS = 60
-"""How long an ad is shown; each day some end and others begin."""
 DEVICES, SYSTEMS = ("phone", "tablet", "desktop", "television"), ("android", "ios", "linux", "macos", "windows")
 APP = 3
-"""The device of the app that brings new users after the shift; nobody has it before."""
 BASE = -3.6
-"""The log-odds of a click that nothing speaks for or against."""
 LATE_CLICKS, MEAN_MINUTES = 0.15, 2
 """The share of clicks that come within hours rather than minutes."""
 APP_SHARE, APP_USERS = 0.3, 30_000

@@ -103,7 +103,10 @@ INPUTS = (
 
 def calibrated(name: str, column: str, *edges: float) -> Slice:
     """Groups of impressions in which as many clicks have to be predicted as happen."""
-    return Slice(name=name, column=column, edges=edges, metric="mean_prediction_ratio", minimum=0.98, maximum=1.02)
+    return Slice(
+        name=name, column=column, edges=edges, metric="mean_prediction_ratio", minimum=0.98, maximum=1.02,
+        minimum_positives=300,
+    )  # fmt: skip
 
 
 ADS = Project(
