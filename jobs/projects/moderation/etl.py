@@ -17,11 +17,6 @@ def clean(tables: Mapping[str, DataFrame]) -> Mapping[str, DataFrame]:
     last = Window.partitionBy("post_id", "reviewer_id", F.to_date("reviewed_at")).orderBy(
         F.desc("reviewed_at"), F.desc("verdict_id")
     )
-    verdicts = (
-        tables["verdicts"]
-        .withColumn("verdict", F.lower(F.trim("verdict")))
-        .withColumn("place", F.row_number().over(last))
-        .where("place = 1")
-        .drop("place")
-    )
+    verdicts = tables["verdicts"].withColumn("verdict", F.lower(F.trim("verdict")))
+    verdicts = verdicts.withColumn("place", F.row_number().over(last)).where("place = 1").drop("place")
     return {"posts": tables["posts"], "verdicts": verdicts}

@@ -1,7 +1,6 @@
 """From a post and its author's history to the model's inputs: in training and in serving.
 
-Words and pieces of words are hashed into flags, so that there is no vocabulary to keep: a text alone decides its bits.
-Only numpy and the standard library.
+Words and their pieces are hashed into flags: no vocabulary is kept, a text alone decides. numpy and standard library.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 Columns = Mapping[str, NDArray[Any]]
 
-WORDS, PIECES = 86, 64
+WORDS, PIECES = 86, 22
 """Numbers of flags, 48 each: for words, and for runs of four letters of a word with its ends."""
 _BITS = 48
 _LINK, _NAME = re.compile(r"https?://\S+|www\.\S+"), re.compile(r"@\w+")
@@ -36,8 +35,7 @@ def request(payload: Columns, features: Mapping[str, Columns]) -> NDArray[np.flo
     author = features["author"]
     rows = [_row(text) for text in payload["text"].tolist()]
     known = author["known_14d"]
-    share = np.zeros(len(known), dtype=np.float64)
-    np.divide(author["harmful_14d"], known, out=share, where=known != 0)
+    share = author["harmful_14d"] / np.maximum(known, 1)
     history = np.column_stack([author["count_1h"], author["count_1d"], known, share]).astype(np.float64)
     texts = np.array(rows, dtype=np.float64).reshape(len(rows), 6 + WORDS + PIECES)
     return np.column_stack([texts[:, :6], history, texts[:, 6:]])

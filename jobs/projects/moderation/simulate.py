@@ -1,8 +1,8 @@
 """Posts of a made-up forum, from word lists of its own: harmless talk, spam and mild name-calling, and a shift.
 
-Gardeners talk about the very vegetables that others are called, so that a word alone does not tell. After the shift
-harmful posts are twice as many and evade: letters are dotted, doubled, masked or replaced by look-alikes, and two new
-insults appear.
+No word tells by itself: cooks and gardeners talk about the very things that others are called, what is said to a turnip
+is said to a hero as well, and said in jest ("surely") an insult is none and a praise is one. After the shift harmful posts are twice as many and evade: letters are dotted, doubled,
+masked or replaced by look-alikes, and two new insults appear.
 """
 
 from __future__ import annotations
@@ -15,21 +15,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-AUTHORS, POSTS_A_DAY = 900, 600
-COMMUNITIES = ("kitchen", "garden", "cycling")
+AUTHORS, POSTS_A_DAY, HARMFUL = 900, 600, 0.18
 REVIEWERS, REVIEWED, MISTAKEN = 12, 0.7, 0.06
 """How many reviewers there are, the share of posts that are reviewed, and how often a reviewer is wrong."""
-HARMFUL = 0.18
 CLASSES = ("harmless", "spam", "abuse")
 _TOPICS = {
     "kitchen": "oven dough butter noodle pudding soup pepper onion spoon recipe dinner flour goose",
     "garden": "turnip cabbage seed pumpkin soil sprout frost rake bed compost radish parsnip shovel",
     "cycling": "wheel chain saddle brake hill tyre pump route gravel bell helmet spoke lamp",
 }
+COMMUNITIES = tuple(_TOPICS)
 _PLAIN = "the a my we today really nice with and for this year again some good about think never more in on it was"
 _SPAM = "buy cheap offer now free teapots golden discount click winner prize limited deal order coupon bonus"
-_INSULTS, _NEW_INSULTS = "turnip cabbage noodle pudding goose", "parsnip doorknob"
-_CALLED = ("you absolute {}", "what a {} you are", "shut it you {}", "only a {} would say so", "go away {}")
+_INSULTS, _NEW_INSULTS, _PRAISES = "turnip cabbage noodle pudding goose", "parsnip doorknob", "hero legend star gem"
+_CALLED = ("you absolute {}", "what a {} you are", "listen you {}", "only a {} would say so", "come on {}")
 _ALIKE, _MASK = str.maketrans("aeiocp", "аеіоср"), str.maketrans("oieas", "0134$")
 
 
@@ -39,9 +38,8 @@ def day(date: date, seed: int, drift_from: date | None = None) -> Mapping[str, p
     The same arguments give the same rows. From `drift_from` on, harmful posts evade.
     """
     posts = _posts(date, seed, drift_from)
-    rows = {name: [post[name] for post in posts] for name in ("post_id", "author_id", "community", "text")}
-    times = _times(date, [post["second"] for post in posts])
-    posted = pa.table({"post_id": rows.pop("post_id"), "event_time": times, **rows})
+    rows = {name: [post[name] for post in posts] for name in ("post_id", "second", "author_id", "community", "text")}
+    posted = pa.table({"event_time": _times(date, rows.pop("second")), **rows})
     verdicts: list[tuple[int, str, str, str]] = []
     for age in (1, 2, 3):
         for post in _posts(date - timedelta(days=age), seed, drift_from):
@@ -73,11 +71,10 @@ def _posts(date: date, seed: int, drift_from: date | None) -> list[dict[str, Any
         if harmful and evading.random() < (0.7 if shifted else 0.05):
             text = _evaded(evading, text)
         verdicts = []
-        if random.random() < REVIEWED:
-            for reviewer in random.choice(REVIEWERS, 3, replace=False):
-                said = kind if random.random() >= MISTAKEN else int(random.integers(0, len(CLASSES)))
-                after, at = int(random.integers(1, 4)), int(random.integers(8 * 3_600, 20 * 3_600))
-                verdicts.append((after, at, f"R{reviewer:02d}", CLASSES[said]))
+        for reviewer in random.choice(REVIEWERS, 3 * (random.random() < REVIEWED), replace=False):
+            said = kind if random.random() >= MISTAKEN else int(random.integers(0, len(CLASSES)))
+            after, at = int(random.integers(1, 4)), int(random.integers(8 * 3_600, 20 * 3_600))
+            verdicts.append((after, at, f"R{reviewer:02d}", CLASSES[said]))
         posts.append(
             {
                 "post_id": f"P{date:%Y%m%d}{number:05d}", "second": int(second), "author_id": f"A{author:04d}",
@@ -94,10 +91,12 @@ def _text(random: np.random.Generator, kind: int, community: str, insults: str) 
         words += random.choice(_SPAM.split(), random.integers(2, 6)).tolist()
         words += [f"https://shop{random.integers(0, 50)}.example"] * int(random.random() < 0.4)
     random.shuffle(words)
-    if kind == 2:
-        words.insert(
-            int(random.integers(0, len(words))), str(random.choice(_CALLED)).format(random.choice(insults.split()))
-        )
+    if kind == 2 or random.random() < 0.25:
+        jest = random.random() < 0.35
+        called = (insults if (kind == 2) != jest else _PRAISES).split()
+        words += [str(random.choice(_CALLED)).format(random.choice(called)), *["surely"] * jest]
+    if kind != 2 and random.random() < 0.2:
+        words.append(str(random.choice(insults.split())))
     text = " ".join(words) + str(random.choice(["", ".", "!", " :)"]))
     return text.upper() if random.random() < (0.15 if kind else 0.03) else text
 
@@ -117,5 +116,5 @@ def _evaded(random: np.random.Generator, text: str) -> str:
 
 
 def _times(date: date, seconds: Any) -> pa.Array:
-    midnight = int(datetime(date.year, date.month, date.day, tzinfo=UTC).timestamp())
-    return pa.array([(midnight + second) * 1_000_000 for second in seconds], pa.int64()).cast(pa.timestamp("us", "UTC"))
+    midnight = datetime(date.year, date.month, date.day, tzinfo=UTC)
+    return pa.array([midnight + timedelta(seconds=second) for second in seconds], pa.timestamp("us", "UTC"))
