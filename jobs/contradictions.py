@@ -200,8 +200,6 @@ def _of_gate(project: Project) -> Iterable[str]:
     for threshold in project.gate.thresholds:
         if threshold.model not in (None, *(model.name for model in project.models)):
             yield f"gate threshold on {threshold.metric!r} is about {threshold.model!r}, which is no model of it"
-        if threshold.model not in (None, *(model.name for model in project.models)):
-            yield f"gate threshold on {threshold.metric!r} is about {threshold.model!r}, which is no model of it"
         if threshold.minimum is threshold.maximum is threshold.allowed_regression is None:
             yield f"gate threshold on {threshold.metric!r} bounds nothing"
         if threshold.allowed_regression is not None and threshold.allowed_regression < 0:

@@ -21,8 +21,6 @@ class Threshold:
     allowed_regression: float | None = None
     model: str | None = None
     """Which of several models it is about; None is every one."""
-    model: str | None = None
-    """Which of several models it is about; None is every one."""
     surely: bool = False
     """Of a ratio that has to be near 1: refused when its whole 95 % interval is beyond a bound, as a slice's group is,
     and not for the luck of few positives; `Gate.minimum_positives` says how narrow the interval has to be."""
@@ -37,10 +35,6 @@ class Gate:
     minimum_positives: int
     slices: tuple[Slice, ...] = ()
     """Groups of the hold-out's rows in which it has to be good as well."""
-
-    def of(self, model: str) -> tuple[Threshold, ...]:
-        """The thresholds that a model has to keep."""
-        return tuple(one for one in self.thresholds if one.model in (None, model))
 
     def of(self, model: str) -> tuple[Threshold, ...]:
         """The thresholds that a model has to keep."""
