@@ -314,3 +314,28 @@ def test_a_slice_declared_after_the_evaluation_is_missing_and_not_passed(broken)
     assert "of later below 50 (the evaluation does not mention this group)" in refused.line
     evaluate.run(project, broken.settings, run=RUN)
     assert gate.run(project, broken.settings, run=RUN).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "verdict"),
+    [
+        (1.00, 0.97, 1.03, Decision.PROMOTE),
+        (1.05, 1.01, 1.09, Decision.PROMOTE),
+        (1.16, 1.06, 1.26, Decision.REJECT),
+        (0.90, 0.83, 0.97, Decision.REJECT),
+        (1.00, None, None, Decision.REJECT),
+    ],
+)
+def test_a_threshold_that_asks_to_be_sure_refuses_by_the_interval(value, low, high, verdict):
+    sure = Threshold(metric="mean_prediction_ratio", minimum=0.98, maximum=1.02, surely=True)
+    project = replace(PROJECT, gate=replace(PROJECT.gate, thresholds=(sure,)))
+    document = copy.deepcopy(GOOD)
+    found = document["models"]["fraud"]
+    found["challenger"]["mean_prediction_ratio"] = value
+    found["intervals"]["mean_prediction_ratio"] = {"low": low, "high": high}
+    checks = judge(project, document, snapshot="s1", candidates={"fraud": {"xgboost": "c1"}}, champion="d1")
+    assert conclude(checks, GATE, because="all").decision is verdict
+    at_a_glance = replace(sure, surely=False)
+    project = replace(PROJECT, gate=replace(PROJECT.gate, thresholds=(at_a_glance,)))
+    checks = judge(project, document, snapshot="s1", candidates={"fraud": {"xgboost": "c1"}}, champion="d1")
+    assert (conclude(checks, GATE, because="all").decision is Decision.PROMOTE) == (0.98 <= value <= 1.02)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
+import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.errors import TamperedError
+from jobs.errors import SpecError, TamperedError
+from jobs.projects.fraud.spec import FRAUD
 from jobs.release.probability import calibrated, corrected, probability, sigmoid
 from jobs.training.calibration import METHODS, choose, fit
 from jobs.training.imbalance import kept, treated
 from jobs.training.metrics import Outcomes, average_precision, log_loss, measure, roc_auc
+from jobs.training.tasks import task_of
 
 
 def drawn(rows: int, seed: int, bend=lambda z: z):
@@ -118,3 +122,19 @@ def test_the_prior_comes_back_whatever_was_done_about_imbalance(params):
     ratio = sigmoid(corrected(raw, kept(params))).mean() / label.mean()
     assert ratio == pytest.approx(1, abs=0.05)
     assert (sigmoid(raw).mean() / label.mean() > 3) == (params["imbalance"] != "none")
+
+
+def test_a_tuning_tries_only_the_treatments_that_a_model_declares():
+    model = replace(FRAUD.models[0], imbalance=("none", "sampling"))
+    task, tried = task_of(model), []
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    study.optimize(lambda trial: tried.append(task.propose(trial, "xgboost")["imbalance"]) or 0.0, n_trials=30)
+    assert set(tried) == {"none", "sampling"}
+    assert [start["imbalance"] for start in task.starts] == ["none", "sampling"]
+    assert [start["imbalance"] for start in task_of(FRAUD.models[0]).starts] == ["none", "weight", "sampling"]
+
+
+@pytest.mark.parametrize("imbalance", [(), ("none", "thinning")])
+def test_a_model_that_declares_no_known_treatment_is_refused(imbalance):
+    with pytest.raises(SpecError, match="imbalance"):
+        replace(FRAUD, models=(replace(FRAUD.models[0], imbalance=imbalance),))

@@ -140,3 +140,12 @@ def test_the_interval_of_a_difference_is_repeatable_and_holds_it():
     )
     assert first == second
     assert 0 < first["low"] < first["difference"] < first["high"]
+
+
+def test_normalised_entropy_is_one_for_the_base_rate_and_its_definition_for_others():
+    label = np.arange(1_000) % 10 == 0
+    assert measure("normalised_entropy", outcomes(label), np.full(1_000, 0.1)) == pytest.approx(1.0, rel=1e-12)
+    scores = np.where(label, 0.4, 0.05)
+    expected = -np.mean(np.where(label, np.log(0.4), np.log(0.95))) / -(0.1 * np.log(0.1) + 0.9 * np.log(0.9))
+    assert measure("normalised_entropy", outcomes(label), scores) == pytest.approx(expected, rel=1e-12)
+    assert np.isnan(measure("normalised_entropy", outcomes([True] * 5), np.full(5, 0.5)))
