@@ -10,6 +10,7 @@ import msgspec
 from bentos.decoding import EARLIEST, LATEST, MAXIMUM_ROWS, MAXIMUM_TEXT
 from bentos.explanations import MAXIMUM_ROWS as EXPLAINED_ROWS
 from bentos.explanations import Explanation
+from bentos.places import Placed
 from bentos.scoring import Prediction
 from jobs.spec import Column, Project
 
@@ -40,7 +41,7 @@ def document(project: Project) -> Json:
         "additionalProperties": False,
     }
     (prediction, explanation), parts = msgspec.json.schema_components(
-        [Prediction, Explanation], ref_template="#/components/schemas/{name}"
+        [Placed if project.models[-1].group else Prediction, Explanation], ref_template="#/components/schemas/{name}"
     )
     asked = {"rows": {"type": "array", "items": _ref("Event"), "minItems": 1}}
     schemas = {

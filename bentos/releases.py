@@ -18,7 +18,7 @@ from bentos.metrics import REFUSED
 from jobs.errors import TamperedError, TidemillError
 from jobs.projects import hook
 from jobs.release.bundle import same_contract, verify_bundle
-from jobs.release.decisions import decide
+from jobs.release.decisions import ORDER, decide
 from jobs.release.scorer import Scorer
 from jobs.rollout.slots import Assignment, assignment_path, read_assignment
 from jobs.settings import Settings
@@ -190,4 +190,6 @@ class Releases:
 
 
 def _of_rule(model: Model) -> Mapping[str, Any]:
+    if model.group:
+        return ORDER
     return {"costs": {one.name: one.costs for one in model.decisions}} if model.decisions else _BY_RULE

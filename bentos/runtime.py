@@ -21,6 +21,7 @@ from bentos.decoding import MAXIMUM_ROWS, Decoder, Refused
 from bentos.explanations import MAXIMUM_ROWS as EXPLAINED_ROWS
 from bentos.explanations import Beside, Explanation, explanations, rounded
 from bentos.guard import Guard
+from bentos.places import placed
 from bentos.predictions import PredictionLog, Served
 from bentos.recent import Recent
 from bentos.rehearsal import rehearsing
@@ -152,7 +153,10 @@ class Runtime:
             answers = await self._with_cache(release, asking, rows, ids)
         else:
             answers = await self._turns.predictions(asking, rows, ids)
-        decimals = self.project.serving.round_scores
+        decimals, group = self.project.serving.round_scores, self.project.models[-1].group
+        if group:
+            ordered = placed(answers, [getattr(row, group) for row in rows], decimals)
+            return _encode({"rows": ordered} if many else ordered[0])
         if decimals is not None:
             answers = [rounded_answer(one, decimals) for one in answers]
         return _encode({"rows": answers} if many else answers[0])

@@ -44,8 +44,11 @@ def contradictions(project: Project, *, reserved: str) -> Iterable[str]:
             yield f"feature view {view.name!r}: ttl must be positive and lag must not be negative"
     for live in project.live_views:
         yield from _of_live_view(live, project)
+    requested = {column.name for source in project.sources[:1] for column in source.columns}
     for model in project.models:
         yield from _of_model(model, project.label)
+        for name in sorted(requested & set(model.inputs)):
+            yield f"model {model.name!r}: input {name!r} is called like a column of the request, and a frame holds both"
     yield from _of_policies(project)
 
 

@@ -38,7 +38,7 @@ _SINCE = """
 """
 _MATURED = """
     SELECT served.request_id, served.event_id, served.event_time, served.served_at, served.release, served.slot,
-           served.score, served.decision, served.degraded, {classes} AS classes, spine.{entity} AS entity, spine.label, spine.label_time
+           served.score, served.decision, served.degraded, {classes} AS classes, spine.{entity} AS entity, {group} AS group_id, spine.label, spine.label_time
     FROM served JOIN spine USING (event_id)
     WHERE spine.label IS NOT NULL
     ORDER BY served.event_time, served.event_id
@@ -107,7 +107,10 @@ def write_matured(project: Project, inputs: Inputs, batch: date, path: Path) -> 
         connection.register("spine", matured(files, by=batch, after=batch - timedelta(days=MATURED_DAYS)))
         known = connection.sql("SELECT * FROM served LIMIT 0").columns
         classes = "served.classes" if "classes" in known else "NULL::VARCHAR"
-        table = connection.sql(_MATURED.format(entity=project.entity, classes=classes)).to_arrow_table()
+        group = project.models[-1].group
+        grouped = f"spine.{group}::VARCHAR" if group else "NULL::VARCHAR"
+        wanted = _MATURED.format(entity=project.entity, classes=classes, group=grouped)
+        table = connection.sql(wanted).to_arrow_table()
     pq.write_table(table, path)
     positives = sum(1 for label in table.column("label").to_pylist() if label)
     return {"predictions": served, "matured": table.num_rows, "positives": positives}

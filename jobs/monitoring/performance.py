@@ -137,9 +137,11 @@ def _outcomes(table: pa.Table, release: str, task: Task) -> tuple[Outcomes, NDAr
     times = rows.column("event_time").cast(pa.timestamp("us", "UTC")).cast(pa.int64())
     scores = task.logged(rows)
     measurable = np.isfinite(scores if scores.ndim == 1 else scores.sum(axis=1))
+    groups = rows.column("group_id") if "group_id" in rows.column_names else None
     outcomes = Outcomes(
         label=task.labels(rows.column("label")),
         event_time=times.to_numpy(),
         entity=codes_of(rows.column("entity")),
+        group=codes_of(groups) if groups is not None and len(groups) and not groups.null_count else None,
     )
     return outcomes.take(measurable), scores[measurable]

@@ -11,14 +11,19 @@ from numpy.typing import NDArray
 REVIEW, DECLINE = 0.5, 2.0
 """For a release without thresholds: even odds ask for a review, and the model alone never declines."""
 
+ORDER: Mapping[str, Any] = {"always": "rank"}
+"""Of a ranking: there is nothing to decide about a row."""
+
 
 def decide(ruled: NDArray[np.bool_], scores: NDArray[np.float64], decisions: Mapping[str, Any]) -> list[str]:
     """A decision for each row.
 
     By thresholds `decline`, `review` or `approve`, where a rule holds `decline`. By `costs` (decision → its cost in each
     class) that of the least expected cost, the first among equals, and where a rule holds the last one; the rule alone,
-    whose scores know no classes, decides between the first and the last.
+    whose scores know no classes, decides between the first and the last. `always` names the one there is.
     """
+    if "always" in decisions:
+        return [str(decisions["always"])] * len(scores)
     costs = decisions.get("costs")
     if not costs:
         review, decline = decisions.get("review", REVIEW), decisions.get("decline", DECLINE)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jobs.release.decisions import ORDER
 from jobs.spec import Library, Model
 from jobs.training import examination, ranking_plots
 from jobs.training.learners import Examples, Learner, LightGBM, LogisticRegression, Params, XGBoost
@@ -125,5 +126,5 @@ class Ranking(Task):
         return None
 
     def decisions(self, model: Model, label: Labels, scores: Scores) -> dict[str, Any]:
-        """None: an order is the answer."""
-        return {}
+        """One and the same: an order is the answer."""
+        return dict(ORDER)
