@@ -54,7 +54,7 @@ def names_in(text: str) -> set[str]:
 
 
 def strings_of(path: Path) -> list[tuple[int, str]]:
-    """The strings and names of a module by line, without docstrings and the examples of help texts."""
+    """The strings of a module and what it imports from, by line, without docstrings and the examples of help texts."""
     tree = ast.parse(path.read_text())
     documented = {
         id(keyword.value)
@@ -66,7 +66,7 @@ def strings_of(path: Path) -> list[tuple[int, str]]:
     documented |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     found = []
     for node in ast.walk(tree):
-        text = node.value if isinstance(node, ast.Constant) else getattr(node, "id", None)
+        text = node.value if isinstance(node, ast.Constant) else None
         text = f"{node.module}" if isinstance(node, ast.ImportFrom) else text
         if isinstance(text, str) and id(node) not in documented:
             found.append((node.lineno, text))
