@@ -49,13 +49,21 @@ class Refused(Exception):
 
 
 class Decoder:
-    """Decodes the raw fields of a project: the columns of its first source that may not be null."""
+    """Decodes the raw fields of a project: the columns of its first source that may not be null.
 
-    def __init__(self, source: Source) -> None:
+    Those that are `optional` may be left out of a row.
+    """
+
+    def __init__(self, source: Source, optional: Sequence[str] = ()) -> None:
         self.columns = tuple(column for column in source.columns if not column.nullable)
         self.event_id, self.event_time = source.event_id, source.event_time
-        fields = [(column.name, _type(column)) for column in self.columns]
-        self.row = msgspec.defstruct("Row", fields, forbid_unknown_fields=True, frozen=True, gc=False)
+        fields = [
+            (one.name, _type(one) | msgspec.UnsetType, msgspec.UNSET) if one.name in optional else (one.name, _type(one))
+            for one in self.columns
+        ]
+        self.row = msgspec.defstruct(
+            "Row", fields, forbid_unknown_fields=True, frozen=True, gc=False, kw_only=bool(optional)
+        )
         rows = Annotated[list[self.row], msgspec.Meta(min_length=1, max_length=MAXIMUM_ROWS)]  # type: ignore[name-defined]
         batch = msgspec.defstruct("Batch", [("rows", rows)], forbid_unknown_fields=True)
         self._one, self._many = msgspec.json.Decoder(self.row), msgspec.json.Decoder(batch)

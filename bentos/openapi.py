@@ -34,10 +34,11 @@ def document(project: Project) -> Json:
     """The OpenAPI document of a project's slot."""
     source = project.sources[0]
     columns = [column for column in source.columns if not column.nullable]
+    offered = {name for model in project.models if project.offers for name in model.item}
     event = {
         "type": "object",
         "properties": {column.name: _schema(column) for column in columns},
-        "required": [column.name for column in columns],
+        "required": [column.name for column in columns if column.name not in offered],
         "additionalProperties": False,
     }
     (prediction, explanation), parts = msgspec.json.schema_components(

@@ -19,7 +19,8 @@ from jobs.errors import TamperedError, TidemillError
 from jobs.projects import hook
 from jobs.release.bundle import same_contract, verify_bundle
 from jobs.release.decisions import ORDER, decide
-from jobs.release.scorer import Scorer
+from jobs.release.scorer import Candidates, Scorer
+from jobs.retrieval.index import Catalogue
 from jobs.rollout.slots import Assignment, assignment_path, read_assignment
 from jobs.settings import Settings
 from jobs.spec import Model, Project
@@ -45,6 +46,8 @@ class Release:
     rule: Callable[[Mapping[str, NDArray[Any]]], NDArray[np.bool_]]
     decisions: Mapping[str, Any]
     """What it decides by, as `jobs.release.decisions` takes it."""
+    catalogue: Catalogue | None = None
+    """What its retrieval finds items in."""
     degraded_by: str | None = None
     """Why this is not the release that the slot is told to serve."""
 
@@ -129,7 +132,7 @@ class Releases:
         scorer.score(np.zeros((1, len(scorer.inputs))))
         return Release(
             assignment=wanted, folder=folder, scorer=scorer, request=features.request, rule=features.rule,
-            decisions=manifest.get("decisions", {}),
+            decisions=manifest.get("decisions", {}), catalogue=_catalogue(folder, manifest),
         )  # fmt: skip
 
     def _own_copy(self, wanted: Assignment) -> Path:
@@ -187,6 +190,11 @@ class Releases:
         for folder in self._copies.glob(f"{self._slot}-*"):
             if folder.name not in needed:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _catalogue(folder: Path, manifest: Mapping[str, Any]) -> Catalogue | None:
+    found = [Scorer.load(folder, manifest, entry["name"]) for entry in manifest["models"] if entry.get("item")]
+    return next((scorer.catalogue for scorer in found if isinstance(scorer, Candidates)), None)
 
 
 def _of_rule(model: Model) -> Mapping[str, Any]:

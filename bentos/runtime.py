@@ -21,6 +21,7 @@ from bentos.decoding import MAXIMUM_ROWS, Decoder, Refused
 from bentos.explanations import MAXIMUM_ROWS as EXPLAINED_ROWS
 from bentos.explanations import Beside, Explanation, explanations, rounded
 from bentos.guard import Guard
+from bentos.lists import Lists
 from bentos.places import placed
 from bentos.predictions import PredictionLog, Served
 from bentos.recent import Recent
@@ -45,9 +46,11 @@ class Runtime:
         self.project, self.slot = project, settings.slot
         self.release: Release | None = None
         self.guard = Guard(project, settings)
-        self.decoder = Decoder(project.sources[0])
+        item = next((model.item for model in project.models if model.item), ()) if project.offers else ()
+        self.decoder = Decoder(project.sources[0], item)
         self._releases = Releases(project, settings)
         self._scoring = Scoring(project, self.decoder, settings)
+        self._lists = Lists(project.offers, item, self.decoder, self._scoring) if project.offers else None
         folder, lake = settings.home / "serving" / project.name, Lake(settings.lake_uri)
         self._log = PredictionLog(folder / "log", lake, project, settings.slot)
         self._shadow_log = PredictionLog(folder / "shadow", lake, project, settings.slot, shadow=True)
@@ -117,7 +120,7 @@ class Runtime:
         A row that this slot answered lately is explained by the very vector it was scored by, any other by the
         one that a prediction would make now.
         """
-        release, rows, many, ids = self._decode(asking, EXPLAINED_ROWS)
+        release, rows, many, ids, _ = self._decode(asking, EXPLAINED_ROWS)
         return await self._beside.work(lambda: self._explain(release, rows, many, ids))
 
     def _explain(self, release: Release, rows: list[Any], many: bool, ids: list[str]) -> bytes:
@@ -136,19 +139,22 @@ class Runtime:
             explained = [rounded(one, decimals) for one in explained]
         return _encode({"rows": explained} if many else explained[0])
 
-    def _decode(self, asking: Asking, most: int) -> tuple[Release, list[Any], bool, list[str]]:
-        """The release to ask, the rows, whether they are a batch, and an id for each."""
+    def _decode(self, asking: Asking, most: int) -> tuple[Release, list[Any], bool, list[str], list[int]]:
+        """The release to ask, the rows, whether they are a batch, an id for each, and their places on lists made here."""
         if self.release is None:
             raise Refused(503, "no release", retry_after=5)
         rows, many = self.decoder.decode(asking.body)
+        rows, places = self._lists.completed(self.release, rows) if self._lists else (rows, [])
+        many = many or any(places)
         if len(rows) > most:
             raise Refused(422, f"Expected `array` of length <= {most}", field="rows")
         self.guard.rows(asking.key, rows)
         name = asking.request_id
-        return self.release, rows, many, [f"{name}-{index}" for index in range(len(rows))] if many else [name]
+        ids = [f"{name}-{index}" for index in range(len(rows))] if many else [name]
+        return self.release, rows, many, ids, places
 
     async def _answer(self, asking: Asking) -> bytes:
-        release, rows, many, ids = self._decode(asking, MAXIMUM_ROWS)
+        release, rows, many, ids, places = self._decode(asking, MAXIMUM_ROWS)
         if self._cache and not asking.shadow:
             answers = await self._with_cache(release, asking, rows, ids)
         else:
@@ -156,6 +162,7 @@ class Runtime:
         decimals, group = self.project.serving.round_scores, self.project.models[-1].group
         if group:
             ordered = placed(answers, [getattr(row, group) for row in rows], decimals)
+            ordered = self._lists.shown(ordered, rows, places) if self._lists else ordered
             return _encode({"rows": ordered} if many else ordered[0])
         if decimals is not None:
             answers = [rounded_answer(one, decimals) for one in answers]

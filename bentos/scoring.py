@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bentos.decoding import Decoder, Refused
-from bentos.lookup import Lookup
+from bentos.lookup import Found, Lookup
 from bentos.releases import Release
-from jobs.features.vectors import online
+from jobs.features.vectors import online, transform
+from jobs.projects import hook
 from jobs.release.probability import score_of
+from jobs.retrieval.factors import NOTHING
 from jobs.settings import Settings
 from jobs.spec import Project
 
@@ -33,6 +35,12 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     """Of a multi-class model: the class that the row is said to be of."""
     classes: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
     """Of a multi-class model: the probability of each class; `probability` is that of any but the first."""
+
+
+def _finite(release: Release, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    if not np.isfinite(scores).all():
+        raise Refused(500, f"release {release.name} answered something that is not a number")
+    return scores
 
 
 def rounded_answer(one: Prediction, decimals: int) -> Prediction:
@@ -61,12 +69,9 @@ class Scoring:
 
         Raises Refused with 500 when a score is not a number.
         """
-        payload = self._decoder.arrays(rows)
-        looked_up, lacking = self._lookup.look_up(payload, add=add)
-        vectors = release.request(payload, online(self._project, looked_up.values, looked_up.found))
-        scores = release.score(payload, vectors)
-        if not np.isfinite(scores).all():
-            raise Refused(500, f"release {release.name} answered something that is not a number")
+        payload, (looked_up, lacking), features = self._features(rows, add=add)
+        vectors = release.request(payload, features)
+        scores = _finite(release, release.score(payload, vectors))
         classes = self._classes(scores)
         decisions = release.decide(payload, scores)
         unknown: list[tuple[str, ...]] = [()] * len(rows)
@@ -82,6 +87,26 @@ class Scoring:
             )
         ]
         return Scored(answers, vectors, looked_up.provenance)
+
+    def candidates(self, release: Release, rows: list[Any]) -> NDArray[np.float64]:
+        """The scores of rows that count as no events and are nobody's answers."""
+        payload, _, features = self._features(rows, add=False)
+        return _finite(release, release.score(payload, release.request(payload, features)))
+
+    def history(self, row: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The items that were taken before a row, the latest first, and those that were made ready at night for it."""
+        payload, _, features = self._features([row], add=False)
+        model = next(model for model in self._project.models if model.item)
+        taken = transform(self._project, model)(payload, features)[0, len(model.item) :].astype(np.int64)
+        ready = getattr(hook(self._project, "features"), "candidates", None)
+        nightly = np.zeros(0, dtype=np.int64) if ready is None else np.asarray(ready(features)[0], dtype=np.int64)
+        return taken[taken != NOTHING], nightly[nightly != NOTHING]
+
+    def _features(self, rows: list[Any], *, add: bool) -> tuple[Any, Found, Any]:
+        """The rows as arrays, what was looked up of them, and that as `features.request` takes it."""
+        payload = self._decoder.arrays(rows)
+        found = self._lookup.look_up(payload, add=add)
+        return payload, found, online(self._project, found.features.values, found.features.found)
 
     def _classes(self, scores: NDArray[np.float64]) -> list[tuple[Any, ...]]:
         """Of each row the class it is said to be of and the probability of each; nothing where scores know none."""

@@ -59,8 +59,28 @@ def _of_policies(project: Project) -> Iterable[str]:
     for found in (_of_gate(project), _of_drift(project.drift), _of_serving(project), _of_experiment(project)):
         yield from found
     yield from _of_review(project)
+    yield from _of_offers(project)
     if project.approval and not 0 < project.approval.timeout_hours <= 24 * 90:
         yield f"approval timeout_hours {project.approval.timeout_hours} is not above 0 and at most 90 days"
+
+
+def _of_offers(project: Project) -> Iterable[str]:
+    offers, items = project.offers, [model.item for model in project.models[:-1] if model.item]
+    if offers is None:
+        return
+    if len(items) != 1:
+        yield "offers are made of what one retrieval finds: a model before the last that declares its item's columns"
+        return
+    for name in (*items[0], *(rule.column for rule in offers.rules)):
+        if name not in {column.name for column in project.sources[0].columns if column.type == "integer"}:
+            yield f"offers need the integer {name!r} of an item in a request, which has none"
+    for rule in offers.rules:
+        if rule.column not in items[0]:
+            yield f"offers rule is about {rule.column!r}, which is no column of an item: {', '.join(items[0])}"
+    if min(offers.length, *(rule.at_most or 1 for rule in offers.rules)) < 1 or not 0 <= offers.diversity <= 1:
+        yield "offers length and at_most must be at least 1, and diversity from 0 to 1"
+    if not offers.length <= offers.candidates <= 500:
+        yield f"offers candidates {offers.candidates} are fewer than a list's {offers.length}, or more than 500"
 
 
 def _of_review(project: Project) -> Iterable[str]:

@@ -51,6 +51,30 @@ class Decision:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rule:
+    """What every list keeps to: a business rule about one of an item's columns."""
+
+    column: str
+    minimum: int | None = None
+    maximum: int | None = None
+    """Items outside of these bounds are never on a list."""
+    at_most: int | None = None
+    """How many items of a list may have the same value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offers:
+    """How a row of a request that names no item is answered: by a list of items that the release finds and ranks."""
+
+    length: int = 10
+    candidates: int = 100
+    """How many of the items that the release finds nearest are ranked."""
+    diversity: float = 0.2
+    """From 0, the order of the scores, to 1, where only what is unlike all before it counts."""
+    rules: tuple[Rule, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Metric:
     """A mean over served events whose label is known for certain, and which way is better."""
 

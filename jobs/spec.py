@@ -19,8 +19,10 @@ from jobs.policies import Drift as Drift  # noqa: PLC0414
 from jobs.policies import Experiment as Experiment  # noqa: PLC0414
 from jobs.policies import Gate as Gate  # noqa: PLC0414
 from jobs.policies import Metric as Metric  # noqa: PLC0414
+from jobs.policies import Offers as Offers  # noqa: PLC0414
 from jobs.policies import Replay as Replay  # noqa: PLC0414
 from jobs.policies import Review as Review  # noqa: PLC0414
+from jobs.policies import Rule as Rule  # noqa: PLC0414
 from jobs.policies import Serving as Serving  # noqa: PLC0414
 from jobs.policies import Threshold as Threshold  # noqa: PLC0414
 from jobs.reasons import Reason as Reason  # noqa: PLC0414
@@ -244,6 +246,8 @@ class Project:
     serving: Serving = field(default_factory=Serving)
     experiment: Experiment | None = None
     """How `tidemill experiment` compares a release with the champion on their labels."""
+    offers: Offers | None = None
+    """How lists are made of what its retrieval finds; None: a request names the items it asks about."""
     approval: Approval | None = None
     """Whether a person has to agree between gate and registry; None: the gate's verdict is enough."""
     review: Review | None = None

@@ -70,6 +70,10 @@ class Factors:
         vectors = self.vectors.astype(np.float64)
         return np.asarray(vectors.T @ vectors, dtype=np.float64)
 
+    def knows(self, item: int) -> bool:
+        """Whether the item is one of the catalogue."""
+        return item in self._place
+
     def of(self, items: Items) -> tuple[Items, Floats]:
         """The columns and the vectors of known items, a row each."""
         places = [self._place[item] for item in items.tolist()]

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from jobs.policies import Rule
 
 Floats = NDArray[np.float64]
 Columns = Mapping[str, NDArray[np.int64]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rule:
-    """What a list must keep to, as data: of one column of its items."""
-
-    column: str
-    minimum: int | None = None
-    maximum: int | None = None
-    """Items outside of these bounds are never on a list."""
-    at_most: int | None = None
-    """How many items of a list may have the same value."""
-
-    def allows(self, columns: Columns) -> NDArray[np.bool_]:
-        """Which items may be on a list at all."""
-        values = columns[self.column]
-        low = -np.inf if self.minimum is None else self.minimum
-        high = np.inf if self.maximum is None else self.maximum
-        return np.asarray((values >= low) & (values <= high), dtype=np.bool_)
+def allowed_by(rule: Rule, columns: Columns) -> NDArray[np.bool_]:
+    """Which items a rule lets be on a list at all."""
+    values = columns[rule.column]
+    low = -np.inf if rule.minimum is None else rule.minimum
+    high = np.inf if rule.maximum is None else rule.maximum
+    return np.asarray((values >= low) & (values <= high), dtype=np.bool_)
 
 
 def listed(
@@ -43,7 +33,7 @@ def listed(
     """
     allowed = np.ones(len(scores), dtype=np.bool_)
     for rule in rules:
-        allowed &= rule.allows(columns)
+        allowed &= allowed_by(rule, columns)
     spread = np.ptp(scores) if len(scores) else 0.0
     relevance = (scores - scores.min()) / spread if spread else np.zeros(len(scores))
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)

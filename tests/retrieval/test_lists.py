@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.retrieval.lists import Rule, listed
+from jobs.policies import Rule
+from jobs.retrieval.lists import allowed_by, listed
 
 whole = st.integers(-3, 3)
 
@@ -44,7 +45,7 @@ def test_a_list_keeps_to_every_rule_and_names_no_item_twice(given_):
 def test_a_list_is_only_short_where_the_rules_leave_nothing_more(given_):
     scores, vectors, columns, rules, length, diversity = given_
     found = listed(scores, vectors, columns, rules, length=length, diversity=diversity)
-    left = [place for place in np.flatnonzero(rules[0].allows(columns)).tolist() if place not in found]
+    left = [place for place in np.flatnonzero(allowed_by(rules[0], columns)).tolist() if place not in found]
     topics = Counter(columns["topic"][found].tolist())
     more = [place for place in left if rules[1].at_most is None or topics[columns["topic"][place]] < rules[1].at_most]
     assert len(found) == length or not more
@@ -55,7 +56,7 @@ def test_without_diversity_a_list_is_in_the_order_of_the_scores_and_starts_with_
     scores, vectors, columns, rules, length, _ = given_
     found = listed(scores, vectors, columns, rules, length=length, diversity=0.0)
     assert found == sorted(found, key=lambda place: -scores[place])
-    allowed = rules[0].allows(columns)
+    allowed = allowed_by(rules[0], columns)
     if found:
         assert scores[found[0]] == scores[allowed].max()
 
