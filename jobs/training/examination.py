@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-ROUNDS, TREES = 30, 30
+ROUNDS, TREES = 60, 30
 LEAST = 0.05
 """An examination below it counts as this much: a click where hardly anybody looks must not outweigh all others."""
 _RATE = 0.3
