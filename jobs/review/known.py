@@ -33,7 +33,7 @@ def policy_of(project: Project) -> Review:
 
 
 def answered(project: Project, lake: Lake, day: date) -> list[Answered]:
-    """The last answer about every event of a day, in the order of their ids; none is of defaults."""
+    """The last answer about every event of a day, in the order of their ids; degraded ones are looked at as well."""
     import duckdb
 
     inputs = Inputs(predictions=predictions(lake, project, day, day, date.max), spines=(), first=day, last=day)
@@ -41,7 +41,7 @@ def answered(project: Project, lake: Lake, day: date) -> list[Answered]:
         return []
     with duckdb.connect() as connection:
         load_served(connection, inputs)
-        rows = connection.sql("SELECT * FROM served WHERE NOT degraded ORDER BY event_id").to_arrow_table().to_pylist()
+        rows = connection.sql("SELECT * FROM served ORDER BY event_id").to_arrow_table().to_pylist()
     return [
         Answered(
             answer=Answer(

@@ -97,7 +97,9 @@ def trainable(project: Project, snapshot: Published, settings: Settings) -> Proj
     models = []
     for model in project.models:
         whole = Whole.of(frame_file(project, model, snapshot), settings)
-        learners = tuple(one for one in model.learners if one in task_of(model).distributed or whole is None)
+        # Spark's estimator would take a number of flags as it is
+        spread = () if model.flags else task_of(model).distributed
+        learners = tuple(one for one in model.learners if one in spread or whole is None)
         if not learners and whole:
             raise SettingError(
                 f"model {model.name!r} has no learner that trains on Spark, and {whole.rows:,} rows are more than "
