@@ -11,6 +11,7 @@ from jobs.spec import Project
 NAMES = (
     "fraud",
     "ads",
+    "moderation",
 )
 PROJECTS: dict[str, Project] = {
     name: getattr(importlib.import_module(f"jobs.projects.{name}.spec"), name.upper()) for name in NAMES
