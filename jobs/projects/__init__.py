@@ -12,6 +12,7 @@ NAMES = (
     "fraud",
     "ads",
     "moderation",
+    "search",
 )
 PROJECTS: dict[str, Project] = {
     name: getattr(importlib.import_module(f"jobs.projects.{name}.spec"), name.upper()) for name in NAMES
