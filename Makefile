@@ -37,8 +37,8 @@ test: environments lint test-fast test-services  ## Set everything up, run every
 test-fast: $(call ready,$(ALL))
 	.venv/test/bin/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile -m "not services and not slow"
 
-test-slow: $(call ready,$(RUNNING) test)  ## Run the whole demo from nothing, twice
-	.venv/test/bin/python -m pytest -q -m slow
+test-slow: $(call ready,$(RUNNING) test)  ## Run the whole demo from nothing, twice, and beside it what takes minutes
+	.venv/test/bin/python -m pytest -q -n 2 --dist loadfile -m slow
 
 faults: $(call ready,$(ALL))  ## Inject every fault of the registry
 	.venv/test/bin/python -m pytest -q -m fault

@@ -146,7 +146,9 @@ def test_status_and_doctor_see_the_services(installation: Installation, first: d
         assert time.monotonic() < end, status["services"]
         time.sleep(1)
     for project in PROJECTS:
-        assert status["projects"][project]["release"] == {"champion": None, "challenger": None, "rollout": None}
+        assert status["projects"][project]["release"] == {
+            "champion": None, "challenger": None, "rollout": None, "verdicts": [],
+        }  # fmt: skip
     checks = {
         check["name"]: check["ok"] for check in json.loads(installation.tidemill("doctor", "--json").stdout)["checks"]
     }

@@ -28,7 +28,7 @@ def tidemill(home: Path, *arguments: str) -> tuple[int, dict]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1_800)
+@pytest.mark.timeout(2_400)
 def test_everything_up_to_a_day_comes_out_the_same_from_empty(tmp_path: Path) -> None:
     lists = []
     for home in (tmp_path / "once", tmp_path / "again"):

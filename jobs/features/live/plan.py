@@ -13,8 +13,7 @@ DAY = 86_400_000_000
 """Microseconds of a day."""
 
 
-@dataclass(frozen=True)
-class Extent:
+class Extent(NamedTuple):
     """A stretch of time before an event: (t - delay - length, t - delay], its past edges floored to `hop` if not 0."""
 
     length: int

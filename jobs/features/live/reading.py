@@ -26,14 +26,6 @@ class Reading(NamedTuple):
     checksum: int
 
 
-class _Span(NamedTuple):
-    """Where an extent's events are: rows from `first` up to `last`, and `own`, the scored event if it is no row."""
-
-    first: int
-    last: int
-    own: Sequence[int] | None
-
-
 _SIMPLE = ("count", "sum")
 """Functions of windows without a hop that are read off running sums, made once for all of them."""
 
@@ -61,46 +53,42 @@ class _Part:
 
 def windows_at(plan: Plan, rows: Rows, time_us: int, end: int, present: Sequence[int] | None) -> Reading:
     """The windows over the first `end` rows, and `present`: the values of the event at `time_us` if it is no row."""
-    parts: list[_Part | None] = [None] * len(plan.extents)
-    spans = []
-    if plan.hops:
-        parts = _parts(plan, rows, time_us)
-    times = rows.times
+    times, spans = rows.times, []
+    parts = _parts(plan, rows, time_us) if plan.hops else [None] * len(plan.extents)
     for extent, part in zip(plan.extents, parts, strict=True):
-        tail = extent.tail(time_us) if extent.hop else time_us - extent.delay - extent.length
-        if part:
-            tail = max(tail, min(part.tiles.until, part.last * extent.hop))
-        if extent.delay:
-            last = bisect_right(times, extent.head(time_us))
-            spans.append(_Span(bisect_right(times, tail, 0, last), last, None))
-        else:
-            spans.append(_Span(bisect_right(times, tail, 0, end), end, present))
+        length, delay, hop = extent
+        tail = time_us - delay - length
+        if part is not None:
+            tail = max(tail // hop * hop, min(part.tiles.until, part.last * hop))
+        last = bisect_right(times, extent.head(time_us)) if delay else end
+        spans.append((bisect_right(times, tail, 0, last), last, None if delay else present))
     sums: dict[int, Ints] = {}
     values = []
     for function, column, index in plan.windows:
-        span, part = spans[index], parts[index]
-        if part or function not in _SIMPLE:
-            values.append(_value(rows, function, column, span, part))
+        first, last, own = spans[index]
+        part = parts[index]
+        if part is not None or function not in _SIMPLE:
+            values.append(_value(rows, function, column, first, last, own, part))
             continue
-        first, last, own = span
-        if function == "count":
-            values.append(last - first + (own is not None))
-            continue
-        running = sums.get(column)
-        if running is None:
-            running = sums[column] = np.add.accumulate(rows.column(column))
-        total = _between(running, first, last)
-        values.append(total if own is None else total + own[column])
+        total = last - first
+        if function == "sum":
+            if column not in sums:
+                sums[column] = np.add.accumulate(rows.column(column))
+            total = _between(sums[column], first, last)
+        if own is not None:
+            total += own[column] if function == "sum" else 1
+        values.append(total)
     events = checksum = 0
     clock = np.add.accumulate(rows.column(-1) & MASK)
     for index in plan.outer:
-        (first, last, own), part = spans[index], parts[index]
+        first, last, own = spans[index]
+        part = parts[index]
         events += last - first
         checksum += _between(clock, first, last)
         if own is not None:
             events += 1
             checksum += time_us & MASK
-        if part:
+        if part is not None:
             events += int(part.rows[:, COUNT].sum())
             checksum += int(part.rows[:, CLOCK].sum())
     return Reading(tuple(values), events, checksum)
@@ -120,22 +108,24 @@ def _parts(plan: Plan, rows: Rows, time_us: int) -> list[_Part | None]:
     return parts
 
 
-def _value(rows: Rows, function: str, column: int, span: _Span, part: _Part | None) -> int:
+def _value(
+    rows: Rows, function: str, column: int, first: int, last: int, own: Sequence[int] | None, part: _Part | None
+) -> int:
     if function == "count":
-        value = span.last - span.first + (span.own is not None)
+        value = last - first + (own is not None)
         return value + int(part.rows[:, COUNT].sum()) if part else value
-    own = [] if span.own is None else [int(span.own[column])]
-    here = rows.column(column)[span.first : span.last]
+    more = [] if own is None else [int(own[column])]
+    here = rows.column(column)[first:last]
     folded = part.values(function, column) if part else []
     if function == "sum":
-        return int(here.sum()) + sum(folded) + sum(own)
+        return int(here.sum()) + sum(folded) + sum(more)
     if function == "last":
-        known = [*folded, *here[-1:].tolist(), *own]
+        known = [*folded, *here[-1:].tolist(), *more]
         return known[-1] if known else 0
     if function == "distinct":
-        return len({*folded, *here.tolist(), *own})
-    known = [*folded, *own]
-    if len(here):
+        return len({*folded, *here.tolist(), *more})
+    known = [*folded, *more]
+    if last > first:
         known.append(int(here.min() if function == "min" else here.max()))
     return (min if function == "min" else max)(known, default=0)
 
@@ -144,4 +134,5 @@ def _between(running: Ints, first: int, last: int) -> int:
     """The sum of the rows from `first` up to `last`, from the running sums of all."""
     if last <= first:
         return 0
-    return int(running.item(last - 1) - running.item(first - 1) if first else running.item(last - 1))
+    total: int = running.item(last - 1)
+    return total - running.item(first - 1) if first else total

@@ -20,8 +20,8 @@ _REQUEST_SECONDS, _PATIENT_SECONDS = 0.05, 60.0
 _AT_ONCE, _NAMES = 500, 4_096
 _PAUSE = 0.001
 """Seconds between two bulk transactions, in which a request that waits gets its turn."""
-_CHECKPOINT, _LARGE = 4_000, 64 * 2**20
-"""After how many changes the log is copied into the file, and from which size of it a request waits for that."""
+_CHECKPOINT, _LARGE = 16_000, 128 * 2**20
+"""After how many changes the log is copied into the file, and from which size of it a request copies the last of it."""
 _FORMAT = 1
 _TABLE = "create table online (name text primary key, value blob not null)"
 _PUT = f"""
@@ -46,7 +46,7 @@ class SQLite:
         self.label = str(Path(folder) / f"{project}.sqlite")
         self._uri = Path(self.label).absolute().as_uri()
         self._local = threading.local()
-        self._changes, self._copying = 0, threading.Lock()
+        self._changes, self._copying, self._copied = 0, threading.Lock(), False
 
     def ensure(self) -> None:
         try:
@@ -163,18 +163,26 @@ class SQLite:
         return ServiceError(f"the online store {self.label} does not answer: {error}; {hint}")
 
     def _changed(self, changes: int, patient: bool) -> None:
-        """Copies the write-ahead log into the file now and then: a bulk write itself, a request in another thread."""
+        """Copies the write-ahead log into the file now and then: a bulk write itself, a request in another thread.
+
+        While requests write on, that thread never copies the last of them, and the log only grows. Once it is large a
+        request copies what is left right after the thread is through: then it is little to wait for.
+        """
         if patient:
             time.sleep(_PAUSE)
         self._changes += changes
-        if self._changes < _CHECKPOINT or not self._copying.acquire(blocking=False):
+        left = self._copied and _size(f"{self.label}-wal") > _LARGE
+        if not (left or self._changes >= _CHECKPOINT) or not self._copying.acquire(blocking=False):
             return
-        self._changes = 0
-        log = Path(f"{self.label}-wal")
-        if patient or (log.exists() and log.stat().st_size > _LARGE):
+        self._changes, self._copied = 0, False
+        if patient or left:
             self._copy()
         else:
-            threading.Thread(target=self._copy, daemon=True).start()
+            threading.Thread(target=self._copy_beside, daemon=True).start()
+
+    def _copy_beside(self) -> None:
+        self._copy()
+        self._copied = True
 
     def _copy(self) -> None:
         try:
@@ -217,6 +225,13 @@ def _execute(
         except sqlite3.OperationalError as error:
             if not _is_busy(error) or time.monotonic() >= deadline:
                 raise
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116
+    except FileNotFoundError:
+        return 0
 
 
 def _is_busy(error: Exception) -> bool:
