@@ -287,7 +287,8 @@ def _of_groups(examples: Examples) -> Array | None:
     """The weight of each group: that of its first row."""
     if examples.weight is None or examples.groups is None:
         return None
-    return examples.weight[np.cumsum(examples.groups) - examples.groups]
+    starts = np.cumsum(examples.groups) - examples.groups
+    return np.asarray(examples.weight[starts], dtype=np.float64)
 
 
 def _shares(gain: Sequence[float], told: Sequence[str], flags: int) -> dict[str, float]:
