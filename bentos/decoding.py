@@ -58,7 +58,9 @@ class Decoder:
         self.columns = tuple(column for column in source.columns if not column.nullable)
         self.event_id, self.event_time = source.event_id, source.event_time
         fields = [
-            (one.name, _type(one) | msgspec.UnsetType, msgspec.UNSET) if one.name in optional else (one.name, _type(one))
+            (one.name, _type(one) | msgspec.UnsetType, msgspec.UNSET)
+            if one.name in optional
+            else (one.name, _type(one))
             for one in self.columns
         ]
         self.row = msgspec.defstruct(

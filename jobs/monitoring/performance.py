@@ -47,7 +47,13 @@ def measure(table: pa.Table, champion: str, gate: Gate, model: Model) -> dict[st
             "metrics": measured(task.metrics, outcomes, scores),
         }
     checks = list(
-        _checks(table, champion, replace(gate, thresholds=gate.of(model.name)), task, releases.get(champion, {"rows": 0, "positives": 0, "metrics": {}}))
+        _checks(
+            table,
+            champion,
+            replace(gate, thresholds=gate.of(model.name)),
+            task,
+            releases.get(champion, {"rows": 0, "positives": 0, "metrics": {}}),
+        )
     )
     verdict = conclude(checks, PERFORMANCE, because="every metric keeps to the gate's bounds")
     states = {check.state for check in checks}

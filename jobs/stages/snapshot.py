@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-
 def run(project: Project, settings: Settings, *, run: str, as_of: str | None, negative_control: bool) -> Result:
     """The run's snapshot: made once, then the same for every later call of the run.
 

@@ -134,7 +134,11 @@ def rows_of(project: Project, model: Model, table: pa.Table, where: str) -> Fram
     faults = [*_label_faults(table), *_input_faults(table, model)]
     if faults:
         raise _rejected(model, where, faults)
-    request = [name for name in table.schema.names if name not in ("event_id", "label", "label_time", model.place, *model.inputs)]
+    request = [
+        name
+        for name in table.schema.names
+        if name not in ("event_id", "label", "label_time", model.place, *model.inputs)
+    ]
     return Frame(
         event_id=_array(table["event_id"]),
         event_time=_array(table["event_time"]),

@@ -65,9 +65,7 @@ class Outcomes:
     def take(self, rows: NDArray[Any]) -> Outcomes:
         """The outcomes of some rows."""
         group = None if self.group is None else self.group[rows]
-        return Outcomes(
-            label=self.label[rows], event_time=self.event_time[rows], entity=self.entity[rows], group=group
-        )
+        return Outcomes(label=self.label[rows], event_time=self.event_time[rows], entity=self.entity[rows], group=group)
 
 
 def measure(name: str, outcomes: Outcomes, scores: Scores) -> float:
@@ -312,4 +310,6 @@ _METRICS: Mapping[str, Callable[[NDArray[np.bool_], Scores], Measure]] = {
 }
 BINARY = (*_METRICS, "card_precision_at_100")
 """What is reported of a yes or no."""
-LOWER_IS_BETTER = frozenset({"log_loss", "normalised_entropy", "brier", "expected_calibration_error", "false_positive_rate"})
+LOWER_IS_BETTER = frozenset(
+    {"log_loss", "normalised_entropy", "brier", "expected_calibration_error", "false_positive_rate"}
+)

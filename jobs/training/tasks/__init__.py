@@ -17,7 +17,12 @@ from jobs.training.tasks.ranking import Ranking
 from jobs.training.tasks.retrieval import Retrieval
 from jobs.training.tasks.task import Task
 
-TASKS: Mapping[TaskName, Task] = {"binary": Binary(), "multiclass": Multiclass(), "ranking": Ranking(), "retrieval": Retrieval()}
+TASKS: Mapping[TaskName, Task] = {
+    "binary": Binary(),
+    "multiclass": Multiclass(),
+    "ranking": Ranking(),
+    "retrieval": Retrieval(),
+}
 
 
 def task_of(model: Model) -> Task:
