@@ -35,8 +35,11 @@ def ready(settings: Settings, name: str) -> bool:
     return accepts(port(settings, name))
 
 
-def get(number: int, path: str, seconds: float = 2.0) -> bytes | None:
-    """The body that a port of this machine answers with, when it answers 200."""
+def get(number: int, path: str, seconds: float = 10.0) -> bytes | None:
+    """The body that a port of this machine answers with, when it answers 200 within that time.
+
+    A closed port says so at once; a service that answers late is busy, not down.
+    """
     with suppress(OSError, HTTPException), closing(HTTPConnection("127.0.0.1", number, timeout=seconds)) as connection:
         connection.request("GET", path)
         response = connection.getresponse()
