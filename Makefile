@@ -44,7 +44,7 @@ faults: $(call ready,$(ALL))  ## Inject every fault of the registry
 	.venv/test/bin/python -m pytest -q -m fault
 
 test-services: $(call ready,$(ALL))
-	.venv/test/bin/python -m pytest -q -m services
+	.venv/test/bin/python -m pytest -q -n 2 --dist loadfile -m services
 
 bench: $(call ready,jobs serve test bench bench_serving)  ## Measure side by side with the peers: var/bench/results.json, docs/performance.md
 	.venv/test/bin/python -m tests.bench
