@@ -27,6 +27,8 @@ PATIENCE_SECONDS = 420.0
 def up() -> Result:
     """Starts what does not run yet, waits until every service answers, and says how long each took.
 
+    A slot without a release is left to the rollout that gives it one.
+
     Raises SettingError when an environment is missing or a port is taken, and ServiceError with the end
     of its log for a service that does not come up; the others keep running.
     """
@@ -44,11 +46,12 @@ def up() -> Result:
         postgres.prepare(settings)
         supervisor.start(settings, wanted)
         running &= _running(settings)  # those whose configuration changed were stopped
-        seconds = _bring_up(settings, wanted)
+        needed = [program for program in wanted if not program.idle]
+        seconds = _bring_up(settings, needed)
     taken = round(time.monotonic() - began, 1)
     started = [name for name in seconds if name not in running]
     return Result(
-        line=f"{len(wanted)} services are up after {taken} s ({len(started)} started); "
+        line=f"{len(needed)} services are up after {taken} s ({len(started)} started); "
         f"addresses and log-ins: {places.home(settings) / 'settings.env'}",
         facts={
             "seconds": taken,

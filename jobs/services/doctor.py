@@ -176,7 +176,7 @@ def _online_store(settings: Settings) -> Iterator[Check]:
 
 
 def _services(settings: Settings) -> Iterator[Check]:
-    states = supervisor.states(settings)
+    states = supervisor.in_use(settings)
     if states is None:
         yield Check(name="services", ok=None, found="not started", fix="make up")
         return

@@ -27,12 +27,14 @@ class Program:
     user: str | None = None
     stop_signal: str = "TERM"
     port: int | None = None
+    idle: bool = False
+    """Whether it is a slot that no rollout has given anything to serve; the first one starts it."""
 
 
 def programs(settings: Settings) -> list[Program]:
     """Every service of this installation, in the order they are started; writes their configuration files."""
     found = [_postgres(settings), _spark(settings), _mlflow(settings), _router(settings)]
-    return found + _slots(settings) + _airflow(settings)
+    return found + slots(settings) + _airflow(settings)
 
 
 def _postgres(settings: Settings) -> Program:
@@ -135,7 +137,10 @@ def _router(settings: Settings) -> Program:
     )  # fmt: skip
 
 
-def _slots(settings: Settings) -> list[Program]:
+def slots(settings: Settings) -> list[Program]:
+    """The two slots of every project."""
+    from jobs.rollout.slots import assignment_path
+
     work = _work(settings, "serving")
     found = []
     for project in PROJECTS:
@@ -155,6 +160,7 @@ def _slots(settings: Settings) -> list[Program]:
                     },
                     folder=ROOT,
                     port=number,
+                    idle=not assignment_path(settings, project, slot).exists(),
                 )
             )
     return found

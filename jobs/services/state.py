@@ -26,7 +26,7 @@ def status(project: str | None) -> Result:
     """Services; of one project all that is known, of all a line each. The facts are the same, with every detail."""
     settings = Settings.load()
     chosen = [find(project)] if project else list(PROJECTS.values())
-    services = supervisor.states(settings) or {}
+    services = supervisor.in_use(settings) or {}
     found = {one.name: _project(one, settings, bool(services)) for one in chosen}
     facts: dict[str, Any] = {
         "services": services,

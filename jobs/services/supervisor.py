@@ -12,7 +12,7 @@ from typing import Any
 
 from jobs.errors import ServiceError
 from jobs.services import places
-from jobs.services.programs import Program
+from jobs.services.programs import Program, slots
 from jobs.settings import Settings
 
 _UNREACHABLE = (OSError, HTTPException)
@@ -32,6 +32,15 @@ def states(settings: Settings) -> dict[str, str] | None:
         return {info["name"]: info["statename"] for info in rpc(settings).getAllProcessInfo()}
     except _UNREACHABLE:
         return None
+
+
+def in_use(settings: Settings) -> dict[str, str] | None:
+    """As `states`, without the slots that wait for their first release."""
+    found = states(settings)
+    if found is None:
+        return None
+    unused = {one.name for one in slots(settings) if one.idle}
+    return {name: state for name, state in found.items() if name not in unused or state != "STOPPED"}
 
 
 def start(settings: Settings, programs: Iterable[Program]) -> None:
