@@ -12,6 +12,8 @@ import typer
 
 from demo.steps import STEPS
 from jobs.__main__ import app
+from jobs.projects import NAMES
+from tests import readme
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")] + sorted(
@@ -100,3 +102,18 @@ def test_the_readme_names_every_step_of_the_demo_in_order() -> None:
     table = (ROOT / "README.md").read_text().split("## What the demo shows")[1].split("## By hand")[0]
     steps = [step.__name__ for step in STEPS]
     assert [name for name in re.findall(r"`([a-z_]+)`", table) if name in steps] == steps
+
+
+def test_the_readme_has_the_figures_of_the_projects_pages() -> None:
+    text = readme.README.read_text()
+    assert text == readme.with_table(text), "run `.venv/test/bin/python -m tests.readme`"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_tells_again_where_the_figures_of_its_table_come_from(name: str) -> None:
+    text = (ROOT / "docs" / f"{name}.md").read_text()
+    rows = readme.figures(ROOT / "docs" / f"{name}.md")
+    assert rows, f"docs/{name}.md has no table that begins with {readme.HEADER}"
+    for metric, _, published, ours, _ in rows:
+        for figure in re.findall(r"[\d.]+", f"{published} {ours}"):
+            assert len(re.findall(rf"(?<![\d.]){re.escape(figure)}(?!\d)", text)) > 1, f"{metric}: {figure}"
