@@ -53,5 +53,8 @@ def _bounded(column: Column, typed: Typed) -> Typed:
         absurd = pc.or_(pc.less(micro, _EARLIEST), pc.greater_equal(micro, _LATEST))
         typed.faults.append((mask(absurd), "absurd date"))
     if not column.nullable:
-        typed.faults.append((mask(pc.is_null(typed.values)) & ~refused, "missing value"))
+        absent = pc.is_null(typed.values)
+        if column.type == "string":  # an empty key would be everybody's, and no request may hold one either
+            absent = pc.or_(absent, pc.equal(pc.fill_null(typed.values, ""), ""))
+        typed.faults.append((mask(absent) & ~refused, "missing value"))
     return typed
