@@ -78,9 +78,13 @@ class Lists:
     def _candidates(
         self, catalogue: Catalogue, history: NDArray[np.int64], nightly: NDArray[np.int64]
     ) -> NDArray[np.int64]:  # fmt: skip
-        """What is nearest to the history, and what was made ready at night; nothing that was had."""
+        """What is nearest to the history, what was made ready at night, and what is popular; nothing that was had.
+
+        What is nearest may all be alike: without the popular, rules would leave a list short.
+        """
         found = dict.fromkeys(catalogue.best(history, self._offers.candidates).tolist())
         found |= dict.fromkeys(nightly.tolist())
+        found |= dict.fromkeys(catalogue.factors.popular[: 3 * self._offers.length].tolist())
         had = set(history.tolist())
         return np.array([item for item in found if item not in had and catalogue.factors.knows(item)], dtype=np.int64)
 
