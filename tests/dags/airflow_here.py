@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -46,9 +47,10 @@ class Airflow:
 
     def __init__(self, settings: Settings, database_url: str) -> None:
         self.settings, self.folder = settings, Path(settings.home)
+        name = f"airflow_{secrets.token_hex(4)}"
         with psycopg.connect(database_url, autocommit=True) as connection:
-            connection.execute("CREATE DATABASE airflow")
-        own = database_url.replace("/postgres?", "/airflow?").replace("postgresql://", "postgresql+psycopg2://")
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        own = database_url.replace("/postgres?", f"/{name}?").replace("postgresql://", "postgresql+psycopg2://")
         self.database_url = own.replace("+psycopg2", "")
         self.command = self.folder / "tidemill"
         self.command.write_text(RECORDER)

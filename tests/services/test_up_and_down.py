@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,15 +118,11 @@ def test_secrets_are_in_private_files_and_nowhere_else(installation: Installatio
 
 
 def test_spark_takes_its_token_only(installation: Installation, first: dict[str, Any]) -> None:
-    from pyspark.errors import PySparkException
-    from pyspark.sql import SparkSession
-
     remote = credentials.values(installation.settings)["TIDEMILL_SPARK_REMOTE"]
-    session = SparkSession.builder.remote(remote).create()
-    assert session.range(7).count() == 7
-    session.stop()
-    with pytest.raises(PySparkException, match=r"(?i)token"):
-        SparkSession.builder.remote(remote.partition(";")[0] + ";token=wrong").create().range(1).count()
+    assert _counted_by_spark(remote).stdout.split() == ["7"]
+    refused = _counted_by_spark(remote.partition(";")[0] + ";token=wrong")
+    assert refused.returncode == 1
+    assert "token" in refused.stderr.lower()
 
 
 def test_a_second_up_leaves_alone_what_runs(installation: Installation, first: dict[str, Any]) -> None:
@@ -190,6 +187,14 @@ def test_a_taken_port_is_named_and_nothing_is_started(tmp_path: Path) -> None:
     assert f"TIDEMILL_PORT_BASE={here.settings.port_base + 100}" in refused.stderr
     assert here.is_gone()
     assert here.facts("down")["stopped"] == 0
+
+
+def _counted_by_spark(remote: str) -> subprocess.CompletedProcess[str]:
+    """In a process of its own: what uses a session once, keeps to it."""
+    code = "import sys; from pyspark.sql import SparkSession; print(SparkSession.builder.remote(sys.argv[1]).create().range(7).count())"
+    return subprocess.run(
+        [sys.executable, "-c", code, remote], capture_output=True, text=True, check=False, timeout=240
+    )
 
 
 def _sockets_of(pids: list[int]) -> set[tuple[str, int]]:
