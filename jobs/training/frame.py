@@ -44,6 +44,8 @@ class Frame:
     """A number from 0 for each set of rows that are ranked together, where the model declares such a column."""
     place: NDArray[np.int64] | None = None
     """At which place each row was shown, from 1, where the model declares such a column."""
+    item: NDArray[np.int64] | None = None
+    """The number of the item each row is about, where the model finds items."""
     payload: Mapping[str, NDArray[Any]]
     """The request as `features.request` and `features.rule` take it."""
 
@@ -57,6 +59,7 @@ class Frame:
             vectors=self.vectors[mask],
             group=None if self.group is None else self.group[mask],
             place=None if self.place is None else self.place[mask],
+            item=None if self.item is None else self.item[mask],
             payload={name: column[mask] for name, column in self.payload.items()},
         )
 
@@ -97,7 +100,9 @@ class TrainingFrame:
 
 def outcomes_of(frame: Frame) -> Outcomes:
     """What happened in the rows of a frame, as metrics take it."""
-    return Outcomes(label=frame.label, event_time=frame.event_time, entity=frame.entity, group=frame.group)
+    return Outcomes(
+        label=frame.label, event_time=frame.event_time, entity=frame.entity, group=frame.group, item=frame.item
+    )
 
 
 def read_frame(project: Project, model: Model, snapshot: Published, settings: Settings | None = None) -> TrainingFrame:
@@ -147,6 +152,7 @@ def rows_of(project: Project, model: Model, table: pa.Table, where: str) -> Fram
         vectors=np.column_stack([np.asarray(table[name], dtype=np.float64) for name in model.inputs]),
         group=codes_of(table[model.group]) if model.group else None,
         place=_array(table[model.place]) if model.place else None,
+        item=_array(table[model.item[0]]) if model.item else None,
         payload={name: _array(table[name]) for name in request},
     )
 

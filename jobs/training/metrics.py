@@ -40,6 +40,8 @@ class Outcomes:
     """A number from 0 for each entity: equal numbers are the same one."""
     group: NDArray[np.int64] | None = None
     """A number from 0 for each set of rows that are ranked together, where the task is to rank."""
+    item: NDArray[np.int64] | None = None
+    """The number of the item each row is about, where the task is to find items."""
 
     @property
     def unit(self) -> NDArray[np.int64]:
@@ -55,17 +57,24 @@ class Outcomes:
             return np.concatenate([part + shift for part, shift in zip(codes, shifts, strict=True)])
 
         groups = [part.group for part in parts if part.group is not None]
+        items = [part.item for part in parts if part.item is not None]
         return Outcomes(
             label=np.concatenate([part.label for part in parts]),
             event_time=np.concatenate([part.event_time for part in parts]),
             entity=apart([part.entity for part in parts]),
             group=apart(groups) if len(groups) == len(parts) else None,
+            item=np.concatenate(items) if len(items) == len(parts) else None,
         )
 
     def take(self, rows: NDArray[Any]) -> Outcomes:
         """The outcomes of some rows."""
-        group = None if self.group is None else self.group[rows]
-        return Outcomes(label=self.label[rows], event_time=self.event_time[rows], entity=self.entity[rows], group=group)
+        return Outcomes(
+            label=self.label[rows],
+            event_time=self.event_time[rows],
+            entity=self.entity[rows],
+            group=None if self.group is None else self.group[rows],
+            item=None if self.item is None else self.item[rows],
+        )
 
 
 def measure(name: str, outcomes: Outcomes, scores: Scores) -> float:
@@ -149,7 +158,7 @@ def prepared(name: str, outcomes: Outcomes, scores: Scores) -> Measure:
             raise SpecError(f"metric {name!r} is of rows that are ranked together, and the model declares no group")
         return ranking_metrics.prepared(name, outcomes.label, outcomes.group, scores)
     if retrieval_metrics.known(name):
-        return retrieval_metrics.prepared(name, outcomes.label, outcomes.unit, scores)
+        return retrieval_metrics.prepared(name, outcomes.label, outcomes.unit, scores, outcomes.item)
     if scores.ndim > 1:
         one = _OF_CLASS.match(name)
         if one:

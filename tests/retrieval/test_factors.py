@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,18 @@ def test_recall_is_the_mean_over_viewers_of_the_share_of_their_positives_in_reac
     scores = np.array([1.0, 1 / 11, 1.0, 1 / 10, 1.0])
     assert measure("recall_at_10", outcomes, scores) == pytest.approx((1 / 2 + 1) / 2)
     assert measure("recall_at_20", outcomes, scores) == 1.0
+
+
+def test_coverage_is_the_share_of_items_in_reach_of_anybody_they_were_offered_to():
+    outcomes = Outcomes(
+        label=np.zeros(5, dtype=np.int64), event_time=np.zeros(5, dtype=np.int64), entity=np.array([0, 1, 2, 0, 1]),
+        item=np.array([7, 7, 8, 8, 9]),
+    )  # fmt: skip
+    scores = np.array([1 / 30, 1 / 10, 1 / 11, 1 / 600, 1.0])
+    assert measure("coverage_at_10", outcomes, scores) == pytest.approx(2 / 3)
+    assert measure("coverage_at_20", outcomes, scores) == 1.0
+    assert measure("coverage_at_10", outcomes.take(np.array([2, 4])), scores[[2, 4]]) == 0.5
+    assert np.isnan(measure("coverage_at_10", replace(outcomes, item=None), scores))
 
 
 def tastes(users: int = 200) -> Examples:

@@ -20,7 +20,7 @@ import pyarrow as pa
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-USERS, SLOTS, TOPICS, TASTES, LENGTH = 1_000, 400, 12, 8, 10
+USERS, SLOTS, TOPICS, TASTES, LENGTH = 200, 400, 12, 8, 10
 VISITS = 0.5
 """How often a viewer comes, a day."""
 LIFE = 120
