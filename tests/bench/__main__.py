@@ -23,6 +23,7 @@ from tests.bench import increments, made_up, pages, replaying, serving
 from tests.bench.measure import ROOT, Figures, in_a_process, interleaved
 from tests.bench.peer_tidemill import published
 from tests.ports import free_port_base
+from tests.retrieval.bench import lists
 
 Results = dict[str, dict[str, Figures]]
 PEERS = {"tidemill": ("test", "peer_tidemill"), "feast": ("bench", "peer_feast"),
@@ -60,6 +61,7 @@ BENCHMARKS: dict[str, Callable[[Path], Results]] = {
     "one_more_day": increments.one_more_day,
     "replay": replaying.replay,
     "serving": serving.serving,
+    "lists": lists,
 }
 
 
