@@ -77,7 +77,7 @@ SPLIT = spec.Split(train_days=28, delay_days=WATCHED_DAYS, test_days=5, folds=2)
 # The pace of a demo: with real clients a step bakes for hours (the defaults are ten minutes).
 PACE = spec.Canary(
     latency_floor_milliseconds=50.0, shadow_seconds=8, shadow_requests=200, bake_seconds=8, final_bake_seconds=8,
-    deadline_seconds=120, minimum_requests=200, entities=1_000, maximum_growth_megabytes=512, label_metric=None,
+    deadline_seconds=120, minimum_requests=200, entities=200, maximum_growth_megabytes=512, label_metric=None,
 )  # fmt: skip
 
 RECSYS = spec.Project(
@@ -130,8 +130,8 @@ RECSYS = spec.Project(
             spec.Threshold(model="retrieval", metric="coverage_at_100", minimum=0.5),
             spec.Threshold(model="ranking", metric="ndcg_at_10", minimum=0.4, allowed_regression=0.02),
         ),
-        minimum_rows=5_000,
-        minimum_positives=500,
+        minimum_rows=2_000,
+        minimum_positives=200,
     ),
     canary=PACE,
     drift=spec.Drift(window_days=3, minimum_rows=500, cool_down_days=7),
