@@ -26,6 +26,7 @@ from jobs.training import fitting, learners, metrics
 from jobs.training.candidates import read_training
 from jobs.training.fitting import Configuration
 from jobs.training.frame import Frame, TrainingFrame, outcomes_of
+from jobs.training.learners import Examples
 from jobs.training.metrics import LOWER_IS_BETTER, difference_intervals, interval, measure
 from jobs.training.tasks import binary, task_of
 
@@ -96,18 +97,13 @@ def worth(model: Model, configuration: Configuration, frame: TrainingFrame) -> d
     if share < 1:
         train = train.where(frame.task.thinned(train, share, model.seed))
     outcomes, sign = outcomes_of(held), -1.0 if model.metric in LOWER_IS_BETTER else 1.0
-    full = _scores(model, configuration, train, held, share)
+    examples = frame.task.examples(model, configuration.params, train)
+    full = _scores(model, configuration, examples, held.vectors, share)
     without: dict[str, Scores] = {}
     for name, mine in parts.items() if len(parts) > 1 else ():
-        less = replace(
-            model,
-            inputs=tuple(one for one in model.inputs if one not in mine),
-            increasing=tuple(one for one in model.increasing if one != name),
-            reasons=(),
-            flags=None if model.flags and name == model.flags.name else model.flags,
-        )
         gone = [model.inputs.index(one) for one in mine]
-        without[name] = _scores(less, configuration, _without(train, gone), _without(held, gone), share)
+        watched = np.delete(held.vectors, gone, axis=1)
+        without[name] = _scores(model, configuration, _without(examples, gone), watched, share)
     losses: dict[str, dict[str, float | None]] = {}
     for name, found in difference_intervals(model.metric, outcomes, full, without, seed=model.seed).items():
         low, high = sorted(sign * found[end] for end in ("low", "high"))
@@ -191,10 +187,11 @@ def _reached(project: Project, model: Model) -> dict[str, set[tuple[str, str]]]:
     return {name: set().union(*(found.get(one, ()) for one in mine)) for name, mine in _parts(model).items()}
 
 
-def _scores(model: Model, configuration: Configuration, train: Frame, held: Frame, share: float) -> Scores:
+def _scores(
+    model: Model, configuration: Configuration, examples: Examples, watched: NDArray[np.float64], share: float
+) -> Scores:
     task, params = task_of(model), configuration.params
-    learned, learner = task.examples(model, params, train), task.learners[configuration.library]
-    grown = learner.grow(task.of_library(params), learned, held.vectors, model.seed)
+    grown = task.learners[configuration.library].grow(task.of_library(params), examples, watched, model.seed)
     margins = next(margins for rounds, margins in grown if rounds >= configuration.rounds)
     return scores_of(margins, task.entry(model, params, share))
 
@@ -204,8 +201,17 @@ def _parts(model: Model) -> dict[str, tuple[str, ...]]:
     return {name: model.flags.inputs if model.flags and name == model.flags.name else (name,) for name in model.told}
 
 
-def _without(rows: Frame, columns: Sequence[int]) -> Frame:
-    return replace(rows, vectors=np.delete(rows.vectors, columns, axis=1))
+def _without(examples: Examples, columns: Sequence[int]) -> Examples:
+    """The same rows with the same weights and without these columns, which are no flags or all of them."""
+    plain = examples.x.shape[1] - examples.flags
+    return replace(
+        examples,
+        x=np.delete(examples.x, columns, axis=1),
+        increasing=tuple(np.delete(np.asarray(examples.increasing, dtype=np.bool_), columns).tolist())
+        if examples.increasing
+        else (),
+        flags=examples.flags if columns[0] < plain else 0,
+    )
 
 
 def _restricted(view: View, features: Sequence[str]) -> View | None:
