@@ -109,7 +109,7 @@ class Home:
         """A training on a snapshot of the table, all the way to a challenger unless it is refused before."""
         project = project or declared()
         publish_snapshot(self.settings, run, table, negative_control=negative_control)
-        with taken_away((plots, "_save", _blank), (costs, "worth", _unweighed)):
+        with taken_away((plots, "save", _blank), (costs, "worth", _unweighed)):
             for name, stage in (("train", train), ("evaluate", evaluate)):
                 try:
                     stage.run(project, self.settings, run=run)
