@@ -51,13 +51,15 @@ def run(project: Project, settings: Settings, *, run: str, model: str | None = N
             "calibration": document["model"].get("calibration"),
             "trained": candidate.changed,
         }
-    figures = ", ".join(
-        f"{library} {found['validation'][one.metric]:.4f}"
+    figures = "; ".join(
+        f"validation {one.metric}: "
+        + ", ".join(
+            f"{name} {found['validation'][one.metric]:.4f}" for name, found in facts["models"][one.name].items()
+        )
         for one in models
-        for library, found in facts["models"][one.name].items()
     )
     new = sum(candidate.changed for candidate in published.values())
     rows = f"{snapshot.manifest.rows:,} rows"
-    line = f"{run}: {new} of {len(published)} candidates trained on {rows}, validation {models[0].metric}: {figures}; MLflow: {tracked}"
+    line = f"{run}: {new} of {len(published)} candidates trained on {rows}, {figures}; MLflow: {tracked}"
     line += f"; {short}" if (short := left_out(declared, project)) else ""
     return Result(line=line, facts=facts)
