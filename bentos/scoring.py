@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -37,13 +37,16 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     """Of a multi-class model: the probability of each class; `probability` is that of any but the first."""
 
 
+Answer = TypeVar("Answer", bound=Prediction)
+
+
 def _finite(release: Release, scores: NDArray[np.float64]) -> NDArray[np.float64]:
     if not np.isfinite(scores).all():
         raise Refused(500, f"release {release.name} answered something that is not a number")
     return scores
 
 
-def rounded_answer(one: Prediction, decimals: int) -> Prediction:
+def rounded_answer(one: Answer, decimals: int) -> Answer:
     """The same with its probabilities rounded."""
     told = {name: round(value, decimals) for name, value in one.classes.items()} if one.classes else one.classes
     return msgspec.structs.replace(one, probability=round(one.probability, decimals), classes=told)
