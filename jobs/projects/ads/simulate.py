@@ -9,12 +9,14 @@ are replaced by others.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from jobs.simulated import identifier, times
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -41,11 +43,11 @@ def day(date: date, seed: int, drift_from: date | None = None) -> Mapping[str, p
         earlier = _shown(date - timedelta(days=age), seed, drift_from)
         second = earlier["second"] + earlier["clicked_after"] - age * _DAY
         found = np.flatnonzero((earlier["clicked_after"] >= 0) & (second >= 0) & (second < _DAY))
-        clicks += [(int(second[row]), _id(date - timedelta(days=age), row)) for row in found.tolist()]
+        clicks += [(int(second[row]), identifier(date - timedelta(days=age), row)) for row in found.tolist()]
     clicks.sort()
     impressions = {
-        "impression_id": [_id(date, row) for row in range(len(shown["second"]))],
-        "event_time": _times(date, shown["second"]),
+        "impression_id": [identifier(date, row) for row in range(len(shown["second"]))],
+        "event_time": times(date, shown["second"]),
         "user_id": [f"U{user:06d}" for user in shown["user"].tolist()],
         "ad_id": [f"A{ad:05d}" for ad in shown["ad"].tolist()],
         "site_id": [f"S{site:03d}" for site in shown["site"].tolist()],
@@ -54,7 +56,7 @@ def day(date: date, seed: int, drift_from: date | None = None) -> Mapping[str, p
     }
     clicked = {
         "click_id": pa.array([f"C{impression}" for _, impression in clicks], pa.string()),
-        "clicked_at": _times(date, np.array([second for second, _ in clicks], dtype=np.int64)),
+        "clicked_at": times(date, np.array([second for second, _ in clicks], dtype=np.int64)),
         "impression_id": pa.array([impression for _, impression in clicks], pa.string()),
     }
     return {"impressions": pa.table(impressions), "clicks": pa.table(clicked)}
@@ -107,12 +109,3 @@ def _seen_before(user: Ints, ad: Ints) -> Floats:
     times = np.empty(len(pair))
     times[order] = np.arange(len(pair)) - np.repeat(starts, np.diff(np.append(starts, len(pair))))
     return np.minimum(times, 3)
-
-
-def _id(date: date, number: int) -> str:
-    return f"{date:%Y%m%d}{number:06d}"
-
-
-def _times(date: date, seconds: Ints) -> pa.Array:
-    midnight = int(datetime(date.year, date.month, date.day, tzinfo=UTC).timestamp())
-    return pa.array((midnight + seconds) * 1_000_000, pa.int64()).cast(pa.timestamp("us", "UTC"))

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from jobs.simulated import times
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -67,7 +69,7 @@ def day(date: date, seed: int, drift_from: date | None = None) -> Mapping[str, p
         "transactions": pa.table(
             {
                 "transaction_id": pa.array(_ids(date, len(payments.second)), pa.string()),
-                "event_time": _times(date, payments.second),
+                "event_time": times(date, payments.second),
                 "customer_id": pa.array([f"C{i:04d}" for i in payments.customer], pa.string()),
                 "terminal_id": pa.array([f"T{i:04d}" for i in payments.terminal], pa.string()),
                 "amount_cents": pa.array(payments.cents, pa.int64()),
@@ -173,7 +175,7 @@ def _reports(today: date, seed: int, drift_from: date | None) -> pa.Table:
     table = pa.table(
         {
             "report_id": pa.array([f"R{transaction}" for transaction in ids], pa.string()),
-            "reported_at": _times(today, seconds),
+            "reported_at": times(today, seconds),
             "transaction_id": pa.array(ids, pa.string()),
             "is_fraud": pa.array([True] * len(ids), pa.bool_()),
         }
@@ -183,8 +185,3 @@ def _reports(today: date, seed: int, drift_from: date | None) -> pa.Table:
 
 def _ids(date: date, end: int, start: int = 0) -> list[str]:
     return [f"{date:%Y%m%d}{number:06d}" for number in range(start, end)]
-
-
-def _times(date: date, seconds: Ints) -> pa.Array:
-    midnight = int(datetime(date.year, date.month, date.day, tzinfo=UTC).timestamp())
-    return pa.array((midnight + seconds) * 1_000_000, pa.int64()).cast(pa.timestamp("us", "UTC"))

@@ -9,13 +9,15 @@ the catalogue is replaced by films nobody knows.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+from jobs.simulated import identifier, times
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -42,12 +44,14 @@ def day(date: date, seed: int, drift_from: date | None = None) -> Mapping[str, p
         earlier = _offered(date - timedelta(days=age), seed, drift_from)
         second = earlier["second"] + earlier["after"] - age * _DAY
         for row in np.flatnonzero((earlier["percent"] > 0) & (second >= 0) & (second < _DAY)).tolist():
-            watched.append((int(second[row]), _id(date - timedelta(days=age), row), int(earlier["percent"][row])))
+            watched.append(
+                (int(second[row]), identifier(date - timedelta(days=age), row), int(earlier["percent"][row]))
+            )
     watched.sort()
     impressions = {
-        "impression_id": [_id(date, row) for row in range(len(shown["second"]))],
-        "event_time": _times(date, shown["second"]),
-        "request_id": [_id(date, visit) for visit in shown["visit"].tolist()],
+        "impression_id": [identifier(date, row) for row in range(len(shown["second"]))],
+        "event_time": times(date, shown["second"]),
+        "request_id": [identifier(date, visit) for visit in shown["visit"].tolist()],
         "user_id": [f"U{user:05d}" for user in shown["user"].tolist()],
         **{
             name: pa.array(shown[name], pa.int64())
@@ -56,7 +60,7 @@ def day(date: date, seed: int, drift_from: date | None = None) -> Mapping[str, p
     }
     watches = {
         "watch_id": pa.array([f"W{impression}" for _, impression, _ in watched], pa.string()),
-        "watched_at": _times(date, np.array([second for second, _, _ in watched], dtype=np.int64)),
+        "watched_at": times(date, np.array([second for second, _, _ in watched], dtype=np.int64)),
         "impression_id": pa.array([impression for _, impression, _ in watched], pa.string()),
         "percent": pa.array([percent for _, _, percent in watched], pa.int64()),
     }
@@ -118,12 +122,3 @@ def _offered(date: date, seed: int, drift_from: date | None) -> Mapping[str, Int
         "percent": np.where(watched, percent, 0).astype(np.int64).ravel(),
         "after": (60 * rng.exponential(40, slots.shape)).astype(np.int64).ravel() + 1,
     }  # fmt: skip
-
-
-def _id(date: date, number: int) -> str:
-    return f"{date:%Y%m%d}{number:06d}"
-
-
-def _times(date: date, seconds: Ints) -> pa.Array:
-    midnight = int(datetime(date.year, date.month, date.day, tzinfo=UTC).timestamp())
-    return pa.array((midnight + seconds) * 1_000_000, pa.int64()).cast(pa.timestamp("us", "UTC"))

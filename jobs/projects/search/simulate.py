@@ -1,15 +1,16 @@
 """Searches in a made-up library: words with topics, documents found by BM25, and clicks where people looked.
 
 What is relevant depends on the topic, which the words only hint at, on how good the document is and how well it suits
-the query; a click needs that the place was looked at (`EXAMINED`) and that the document is relevant. One search in ten
-is shown in a shuffled order, which tells the two apart. After the shift all search for what the season brings, and a
+the query; whoever asks in two words wants what is new, whoever asks in more what has lasted. A click needs that the place
+was looked at (`EXAMINED`) and that the document is relevant. One search in ten is shown in a shuffled order, which tells
+the two apart. After the shift all search for what the season brings, and a
 tenth of the documents carry titles that promise every popular word.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -17,15 +18,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from jobs.simulated import identifier, times
+
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 TOPICS, WORDS, DOCUMENTS, QUERIES, USERS, LENGTH = 12, 40, 1_200, 400, 2_000, 10
-SEARCHES = 450
-"""A day, about."""
+SEARCHES, SHUFFLED = 450, 0.1
+"""About how many a day, and the share whose order is drawn."""
 EXAMINED = 1 / np.arange(1, LENGTH + 1) ** 0.7
 """How likely each place is looked at."""
-SHUFFLED = 0.1
+RENEWED, FRESH, NEWS = 90, 20, 4.0
+"""Days after which a document is written anew and for which that counts, and how much it is wanted, or not, at first."""
 _DAY = 86_400
 
 
@@ -39,7 +43,7 @@ class Library(NamedTuple):
     scores: Ints
     """BM25 of title and body, in thousandths."""
     relevant: Floats
-    """Log-odds that a person who looks at it clicks."""
+    """Log-odds that a person who looks at it clicks, whatever its age."""
 
 
 def day(date: date, seed: int, drift_from: date | None = None) -> Mapping[str, pa.Table]:
@@ -52,14 +56,16 @@ def day(date: date, seed: int, drift_from: date | None = None) -> Mapping[str, p
         earlier = _shown(date - timedelta(days=age), seed, drift_from)
         second = earlier["second"] + earlier["after"] - age * _DAY
         for row in np.flatnonzero((earlier["seconds"] > 0) & (second >= 0) & (second < _DAY)).tolist():
-            clicked.append((int(second[row]), _id(date - timedelta(days=age), row), int(earlier["seconds"][row])))
+            clicked.append(
+                (int(second[row]), identifier(date - timedelta(days=age), row), int(earlier["seconds"][row]))
+            )
     clicked.sort()
     library = _library(seed, drift_from is not None and date >= drift_from)
     query, document = shown["query"].tolist(), shown["document"].tolist()
     impressions = {
-        "impression_id": [_id(date, row) for row in range(len(query))],
-        "event_time": _times(date, shown["second"]),
-        "search_id": [_id(date, search) for search in shown["search"].tolist()],
+        "impression_id": [identifier(date, row) for row in range(len(query))],
+        "event_time": times(date, shown["second"]),
+        "search_id": [identifier(date, search) for search in shown["search"].tolist()],
         "user_id": [f"U{user:05d}" for user in shown["user"].tolist()],
         "query": [library.queries[one] for one in query],
         "document_id": [f"D{one:05d}" for one in document],
@@ -68,7 +74,7 @@ def day(date: date, seed: int, drift_from: date | None = None) -> Mapping[str, p
     }
     clicks = {
         "click_id": pa.array([f"C{impression}" for _, impression, _ in clicked], pa.string()),
-        "clicked_at": _times(date, np.array([second for second, _, _ in clicked], dtype=np.int64)),
+        "clicked_at": times(date, np.array([second for second, _, _ in clicked], dtype=np.int64)),
         "impression_id": pa.array([impression for _, impression, _ in clicked], pa.string()),
         "seconds": pa.array([seconds for _, _, seconds in clicked], pa.int64()),
     }
@@ -87,9 +93,8 @@ def _library(seed: int, shifted: bool) -> Library:
 
     def words(of: int, count: int) -> list[str]:
         topics = np.where(rng.uniform(size=count) < 0.65, of, rng.integers(0, TOPICS, count))
-        return [
-            f"{chr(97 + int(t))}{int(w):02d}" for t, w in zip(topics, rng.choice(WORDS, count, p=often), strict=True)
-        ]
+        drawn = zip(topics.tolist(), rng.choice(WORDS, count, p=often).tolist(), strict=True)
+        return [f"{chr(97 + topic)}{word:02d}" for topic, word in drawn]
 
     titles = [words(int(one), int(rng.integers(3, 8))) for one in topic]
     bodies = [title + words(int(one), 50) for title, one in zip(titles, topic, strict=True)]
@@ -105,12 +110,20 @@ def _library(seed: int, shifted: bool) -> Library:
     scores = np.array([[index.get_scores(query) for query in queries] for index in indexes], dtype=np.float64)
     found = np.argsort(-(2 * scores[0] + scores[1]), axis=1, kind="stable")[:, :LENGTH]
     near = 1.8 * (topic[found] == asked[:, None]) + 0.9 * worth[found] + np.take_along_axis(suits, found, axis=1)
-    if shifted:
-        near -= 1.5 * (found % 10 == 0)
-    chosen = np.stack([np.take_along_axis(one, found, axis=1) for one in scores], axis=2)
-    whole = np.rint(1_000 * chosen).astype(np.int64)
-    told = [[" ".join(one) for one in texts] for texts in (titles, queries)]
-    return Library(told[0], told[1], asked, found, whole, near - 1.6)
+    near -= 1.5 * shifted * (found % 10 == 0)
+    chosen = 1_000 * np.stack([np.take_along_axis(one, found, axis=1) for one in scores], axis=2)
+    told = ([" ".join(one) for one in texts] for texts in (titles, queries))
+    return Library(*told, asked, found, np.rint(chosen).astype(np.int64), near - 1.6)
+
+
+def wanted(library: Library, query: Ints, date: date) -> Floats:
+    """Log-odds that a person who looks at it clicks, of each document that these queries find."""
+    news = np.where([len(one.split()) == 2 for one in library.queries], NEWS, -NEWS)[query]
+    return library.relevant[query] + news[:, None] * np.exp(-_age(library.found[query], date) / FRESH)
+
+
+def _age(document: Ints, date: date) -> Ints:
+    return (date.toordinal() + 37 * document) % RENEWED
 
 
 @lru_cache(maxsize=64)
@@ -127,7 +140,7 @@ def _shown(date: date, seed: int, drift_from: date | None) -> Mapping[str, Ints]
     known = by_index + 1.5 * library.relevant[query] + rng.gumbel(0, 1.5, by_index.shape)
     shuffled = rng.uniform(size=(count, 1)) < SHUFFLED
     order = np.argsort(-np.where(shuffled, rng.uniform(size=by_index.shape), known), axis=1)
-    relevant = np.take_along_axis(library.relevant[query], order, axis=1)
+    relevant = np.take_along_axis(wanted(library, query, date), order, axis=1)
     clicked = rng.uniform(size=relevant.shape) < EXAMINED / (1 + np.exp(-relevant))
     read = np.clip(rng.lognormal(3.0 + 0.6 * relevant, 0.8), 1, 3_600)
     document = np.take_along_axis(library.found[query], order, axis=1)
@@ -136,16 +149,7 @@ def _shown(date: date, seed: int, drift_from: date | None) -> Mapping[str, Ints]
         "second": np.repeat(second, LENGTH), "search": np.repeat(np.arange(count), LENGTH),
         "user": np.repeat(rng.integers(0, USERS, count), LENGTH), "query": np.repeat(query, LENGTH),
         "document": document.ravel(), "title_score": scores[:, :, 0].ravel(), "body_score": scores[:, :, 1].ravel(),
-        "age_days": (document % 700 + 1).ravel(), "place": np.tile(np.arange(1, LENGTH + 1), count),
+        "age_days": (_age(document, date) + 1).ravel(), "place": np.tile(np.arange(1, LENGTH + 1), count),
         "seconds": np.where(clicked, read, 0).astype(np.int64).ravel(),
         "after": rng.integers(1, 600, relevant.shape).ravel(),
     }  # fmt: skip
-
-
-def _id(date: date, number: int) -> str:
-    return f"{date:%Y%m%d}{number:06d}"
-
-
-def _times(date: date, seconds: Ints) -> pa.Array:
-    midnight = int(datetime(date.year, date.month, date.day, tzinfo=UTC).timestamp())
-    return pa.array((midnight + seconds) * 1_000_000, pa.int64()).cast(pa.timestamp("us", "UTC"))
