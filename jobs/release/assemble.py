@@ -96,8 +96,10 @@ def _write_reference(path: Path, model: Model, frame: TrainingFrame, scorer: Sco
 
     held, rows, test = pq.read_table(candidate.folder / "validation.parquet"), frame.rows, frame.of("test")
     ids = pa.array(rows.event_id, pa.string())
-    places = pc.index_in(held["event_id"].combine_chunks(), ids).to_numpy()
-    seen = np.isin(rows.event_id[places], frame.of("train").event_id)
+    known = held["event_id"].combine_chunks()
+    places = pc.index_in(known, ids).to_numpy()
+    learned = pa.array(frame.of("train").event_id, pa.string())
+    seen = pc.is_in(known, learned).to_numpy(zero_copy_only=False)
     vectors = np.concatenate([rows.vectors[places], test.vectors])
     scores = score_of(scorer.score(vectors)).copy()
     scores[np.flatnonzero(seen)] = np.nan
