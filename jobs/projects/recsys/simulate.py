@@ -1,7 +1,8 @@
 """Films offered to made-up viewers: tastes, fashions, new films every day, and a list that its order makes famous.
 
-What a viewer watches depends on how near the film is to their taste, how good it is, how new, and whether it is of the
-topic of the film they watched last; the lower on the list, the less it is looked at. Most offers are of popular or near
+What a viewer watches depends on how near the film is to their taste, how good it is, how new (the evening is for what
+has just come out, the rest of the day for what is known), and whether it is of the topic of the film they watched last;
+the lower on the list, the less it is looked at. Most offers are of popular or near
 films, a fifth are drawn at random. After the shift a season begins: every viewer is drawn to one topic, and a tenth of
 the catalogue is replaced by films nobody knows.
 """
@@ -27,11 +28,11 @@ VISITS = 0.5
 """How often a viewer comes, a day."""
 LIFE = 120
 """Days that a film stays in the catalogue; each day some leave and others come."""
+EVENING, FRESH, NEW = 20, 20, 3.0
+"""The hour from which what is new is wanted and before which it is not, for how many days, and how much at first."""
 SEASON_TOPIC, SEASON = 3, 1.5
 """The topic that all are drawn to after the shift, and how much."""
-_DAY = 86_400
-_EPOCH = 719_163
-"""The ordinal of 1970-01-01."""
+_DAY, _EPOCH = 86_400, date(1970, 1, 1).toordinal()
 
 
 def day(date: date, seed: int, drift_from: date | None = None) -> Mapping[str, pa.Table]:
@@ -110,7 +111,8 @@ def _offered(date: date, seed: int, drift_from: date | None) -> Mapping[str, Int
     last = np.where(rng.uniform(size=visits) < 0.6, np.argmax(near + rng.gumbel(0, 1, near.shape), axis=1), -1)
     place = np.broadcast_to(np.arange(LENGTH), slots.shape)
     again = (films["topic"][slots] == films["topic"][last][:, None]) & (last >= 0)[:, None]
-    liked = np.take_along_axis(near, slots, axis=1) + 0.7 * again
+    new = np.where(second >= EVENING * 3_600, NEW, -NEW)[:, None] * np.exp(-films["age"][slots] / FRESH)
+    liked = np.take_along_axis(near, slots, axis=1) + 0.7 * again + new
     looked = rng.uniform(size=slots.shape) < 1 / (1 + place) ** 0.5
     watched = looked & (rng.uniform(size=slots.shape) < 1 / (1 + np.exp(-(1.2 * liked - 1.6))))
     percent = np.clip(rng.normal(45 + 12 * liked, 25), 1, 100)
