@@ -56,9 +56,8 @@ def day(date: date, seed: int, drift_from: date | None = None) -> Mapping[str, p
         earlier = _shown(date - timedelta(days=age), seed, drift_from)
         second = earlier["second"] + earlier["after"] - age * _DAY
         for row in np.flatnonzero((earlier["seconds"] > 0) & (second >= 0) & (second < _DAY)).tolist():
-            clicked.append(
-                (int(second[row]), identifier(date - timedelta(days=age), row), int(earlier["seconds"][row]))
-            )
+            shown_as = identifier(date - timedelta(days=age), row)
+            clicked.append((int(second[row]), shown_as, int(earlier["seconds"][row])))
     clicked.sort()
     library = _library(seed, drift_from is not None and date >= drift_from)
     query, document = shown["query"].tolist(), shown["document"].tolist()
@@ -112,14 +111,15 @@ def _library(seed: int, shifted: bool) -> Library:
     near = 1.8 * (topic[found] == asked[:, None]) + 0.9 * worth[found] + np.take_along_axis(suits, found, axis=1)
     near -= 1.5 * shifted * (found % 10 == 0)
     chosen = 1_000 * np.stack([np.take_along_axis(one, found, axis=1) for one in scores], axis=2)
-    told = ([" ".join(one) for one in texts] for texts in (titles, queries))
-    return Library(*told, asked, found, np.rint(chosen).astype(np.int64), near - 1.6)
+    told = [[" ".join(one) for one in texts] for texts in (titles, queries)]
+    return Library(told[0], told[1], asked, found, np.rint(chosen).astype(np.int64), near - 1.6)
 
 
 def wanted(library: Library, query: Ints, date: date) -> Floats:
     """Log-odds that a person who looks at it clicks, of each document that these queries find."""
     news = np.where([len(one.split()) == 2 for one in library.queries], NEWS, -NEWS)[query]
-    return library.relevant[query] + news[:, None] * np.exp(-_age(library.found[query], date) / FRESH)
+    newness = np.exp(-_age(library.found[query], date) / FRESH)
+    return np.asarray(library.relevant[query] + news[:, None] * newness)
 
 
 def _age(document: Ints, date: date) -> Ints:
