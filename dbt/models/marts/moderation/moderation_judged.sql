@@ -11,13 +11,13 @@ counted as (
     select
         posts.event_id,
         posts.event_day,
-        verdicts.class,
+        verdicts.label,
         count(distinct verdicts.reviewer_id) as reviewers
     from posts
     inner join {{ ref('stg_moderation__verdicts') }} as verdicts
         on posts.event_id = verdicts.event_id
     where verdicts.reviewed_at >= posts.event_time and verdicts.reviewed_at <= posts.label_time
-    group by posts.event_id, posts.event_day, verdicts.class
+    group by posts.event_id, posts.event_day, verdicts.label
 ),
 
 -- most reviewers decide; where as many say one thing as another, the worse of them
@@ -25,8 +25,8 @@ ranked as (
     select
         event_id,
         event_day,
-        class,
-        row_number() over (partition by event_id, event_day order by reviewers desc, class desc) as place
+        label,
+        row_number() over (partition by event_id, event_day order by reviewers desc, label desc) as place
     from counted
 )
 
@@ -38,7 +38,7 @@ select
     posts.community,
     posts.text,
     posts.label_time,
-    ranked.class as label
+    ranked.label
 from posts
 left join ranked
     on

@@ -5,10 +5,10 @@ select
     judged.community,
     judged.text,
     judged.label,
-    judged.label is not null as reviewed,
-    coalesce(judged.label > 0, false) as harmful,
     judged.label_time,
-    judged.event_day as batch
+    judged.event_day as batch,
+    judged.label is not null as reviewed,
+    coalesce(judged.label > 0, false) as harmful
 from {{ ref('moderation_judged') }} as judged
 inner join {{ source('moderation', 'batches') }} as batches
     on judged.event_day = batches.batch
