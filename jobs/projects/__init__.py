@@ -13,6 +13,7 @@ NAMES = (
     "ads",
     "moderation",
     "search",
+    "recsys",
 )
 PROJECTS: dict[str, Project] = {
     name: getattr(importlib.import_module(f"jobs.projects.{name}.spec"), name.upper()) for name in NAMES

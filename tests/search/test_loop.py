@@ -31,7 +31,7 @@ from tests.ports import free_port_base
 from tests.training.runs import home_of
 from tests.training.synthetic import own_database
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 KEY = "key-of-these-tests"
 SPLIT = Split(train_days=4, delay_days=1, test_days=2, folds=1)
 # A few days do not tell trees from a straight line: what the gate asks of the fortnight is the demo's to show.

@@ -28,7 +28,7 @@ VISITS = 0.5
 """How often a viewer comes, a day."""
 LIFE = 120
 """Days that a film stays in the catalogue; each day some leave and others come."""
-EVENING, FRESH, NEW = 20, 20, 3.0
+EVENING, FRESH, NEW = 20, 30, 6.0
 """The hour from which what is new is wanted and before which it is not, for how many days, and how much at first."""
 SEASON_TOPIC, SEASON = 3, 1.5
 """The topic that all are drawn to after the shift, and how much."""
