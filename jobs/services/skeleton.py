@@ -63,7 +63,10 @@ def replaced(text: str, like: str, name: str, marts: Sequence[str]) -> str:
     for mart in marts:
         text = re.sub(rf"\b{mart}\b", _renamed(mart, like, name), text)
     for old, new in (
-        (rf"(?<=import ){shout}$|^{shout}(?= = (?:spec\.)?Project)|\b{shout}(?=\.name)|(?<=Runtime\(){shout}\b", name.upper()),
+        (
+            rf"(?<=import ){shout}$|^{shout}(?= = (?:spec\.)?Project)|\b{shout}(?=\.name)|(?<=Runtime\(){shout}\b",
+            name.upper(),
+        ),
         (rf"\bstg_{like}__", f"stg_{name}__"),
         (rf"(?<=projects\.){like}\b|(?<=bentos\.){like}\b|(?<=bentos ){like}\b", name),
         (rf"(['\"]){like}\1", rf"\g<1>{name}\g<1>"),
