@@ -124,7 +124,9 @@ def traffic(context: Context) -> dict[str, Any]:
         clients[str(day)] = send(context.settings, context.project, context.events(Batches(day, day))).facts()
         context.succeed("data", f"demo__{day}", {"batch": str(day)})
     context.succeed("data", "demo__calm", {"batch": str(CALM)})
-    # What was asked about days gone by had the values of today: no client of a running system does that.
+    # What was asked about days gone by had the values of today, as no client of a running system has: it is taken in,
+    # so that the replay knows what was counted, and not replayed.
+    context.tidemill("ingest", "--project", context.project.name, "--source", "predictions", "--batch", str(early))
     watched = Batches(SERVED.first, CALM.last)
     context.succeed("monitoring", f"demo__{CALM.last}", {"batch": str(watched)})
     found = _monitoring(context, CALM.last) | {"replay": facts.replay(context.lake, context.project, SERVED)}
