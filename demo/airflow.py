@@ -90,7 +90,7 @@ class Airflow:
         found = sorted(answer.json()["task_instances"], key=lambda task: task["start_date"] or "9")
         return {task["task_id"]: task["state"] or "waiting" for task in found}
 
-    def follow(self, dag: str, run_id: str, say: Callable[[str], None], seconds: float = 900) -> Run:
+    def follow(self, dag: str, run_id: str, say: Callable[[str], None], seconds: float = 1_800) -> Run:
         """The run once it has ended, saying what it is at meanwhile; raises ServiceError at the deadline."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

@@ -122,7 +122,7 @@ def test_spark_takes_its_token_only(installation: Installation, first: dict[str,
     assert _counted_by_spark(remote).stdout.split() == ["7"]
     refused = _counted_by_spark(remote.partition(";")[0] + ";token=wrong")
     assert refused.returncode == 1
-    assert "token" in refused.stderr.lower()
+    assert "authentication token" in refused.stderr.lower()
 
 
 def test_a_second_up_leaves_alone_what_runs(installation: Installation, first: dict[str, Any]) -> None:
