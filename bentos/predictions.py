@@ -17,7 +17,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bentos.metrics import DROPPED, LOGGED
+from jobs import mirror
 from jobs.batch import parse_day
+from jobs.errors import TidemillError
 from jobs.lake import Lake
 from jobs.spec import PREDICTIONS, Project
 
@@ -127,7 +129,7 @@ class PredictionLog:
             try:
                 self._write()
                 self._rotate()
-            except OSError:
+            except (OSError, TidemillError):
                 log.exception("the prediction log could not be written; records wait in memory")
                 time.sleep(1)
         self._write()
@@ -151,8 +153,8 @@ class PredictionLog:
         everything = everything or len(self._segments) > _OPEN_DAYS
         for day, segment in list(self._segments.items()):
             if everything or segment.rows >= _ROWS or time.monotonic() - segment.since >= _SECONDS:
-                del self._segments[day]
                 segment.land(self._landing)
+                del self._segments[day]
 
 
 class _Segment:
@@ -196,4 +198,6 @@ class _Segment:
         folder = landing(self._day)
         folder.mkdir(parents=True, exist_ok=True)
         name = f"{self._path.name.removesuffix(_OPEN)}.jsonl"
-        self._path.rename(folder / f"{self._hash.hexdigest()[:16]}-{name}")
+        target = folder / f"{self._hash.hexdigest()[:16]}-{name}"
+        mirror.create(target, self._path)
+        self._path.rename(target)

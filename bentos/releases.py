@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bentos.metrics import REFUSED
 from jobs.errors import TamperedError, TidemillError
+from jobs.lake import located
 from jobs.projects import hook
 from jobs.release.bundle import same_contract, verify_bundle
 from jobs.release.decisions import ORDER, decide
@@ -145,7 +146,7 @@ class Releases:
                 shutil.rmtree(folder)
             else:
                 return folder
-        source = Path(wanted.folder)
+        source = located(wanted.folder)
         manifest = verify_bundle(source, wanted.digest, probe=False)
         self._copies.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=self._copies))

@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from jobs.settings import HOME
+
+MIRROR = "mirror-of-s3"
+"""The folder below which a lake on S3 is mirrored by files of this machine: see `mirror`."""
+_S3 = "s3://"
 _UNSAFE = str.maketrans({":": "-", "+": "-"})
 
 
@@ -17,12 +22,20 @@ class Lake:
     '/lake/raw/fraud/transactions/batch=2026-11-20'
     >>> Lake("/lake").run("fraud", "manual__2026-11-21T07:11:09+00:00").as_posix()
     '/lake/runs/fraud/manual__2026-11-21T07-11-09-00-00'
+    >>> address(Lake("s3://lake/prod").raw("fraud", "transactions", date(2026, 11, 20)))
+    's3://lake/prod/raw/fraud/transactions/batch=2026-11-20'
     """
 
     root: Path | str
 
+    @property
+    def folder(self) -> Path:
+        """The root as a folder of this machine; of a lake on S3 its mirror."""
+        root = str(self.root)
+        return (HOME / MIRROR / root.removeprefix(_S3)).absolute() if root.startswith(_S3) else Path(root)
+
     def _under(self, *parts: str) -> Path:
-        return Path(self.root).joinpath(*parts)
+        return self.folder.joinpath(*parts)
 
     def _batch(self, zone: str, project: str, name: str, batch: date) -> Path:
         return self._under(zone, project, name, f"batch={batch.isoformat()}")
@@ -102,3 +115,29 @@ class Lake:
     def dbt_docs(self, project: str) -> Path:
         """dbt's generated documentation."""
         return self._under("docs", "dbt", project)
+
+
+def mirrored(path: Path) -> bool:
+    """Whether a path is the mirror of something on S3."""
+    return MIRROR in path.parts
+
+
+def address(path: Path) -> str:
+    """What a person or another machine calls a path of the lake: `s3://…`, or the path itself.
+
+    >>> address(Path("/home/x/mirror-of-s3/lake/prod/raw"))
+    's3://lake/prod/raw'
+    >>> address(Path("/lake/raw"))
+    '/lake/raw'
+    """
+    parts = path.parts
+    return _S3 + "/".join(parts[parts.index(MIRROR) + 1 :]) if MIRROR in parts else str(path)
+
+
+def located(text: str) -> Path:
+    """The path of an address, on this machine.
+
+    >>> located("/lake/raw").as_posix()
+    '/lake/raw'
+    """
+    return Lake(text).folder

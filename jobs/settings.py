@@ -25,6 +25,9 @@ class Settings(BaseSettings):
     home: Path = HOME
     """All state of this installation; nothing is written elsewhere but sockets."""
     lake_uri: str = str(HOME / "lake")
+    """A folder, or s3://BUCKET/PREFIX: see docs/cloud-storage.md."""
+    lake_kms_key: str | None = None
+    """The KMS key that encrypts what is written to a lake on S3; without one the bucket's own default does."""
     database_url: SecretStr | None = None
     """The ledger's PostgreSQL, as postgresql://user:password@/tidemill?host=/socket/folder."""
     optuna_url: SecretStr | None = None

@@ -25,7 +25,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from jobs import mirror
 from jobs.errors import MissingBatchError, StalePublishError, TamperedError
+from jobs.lake import address
 
 POINTER, MANIFEST, AUDIT = "current.json", "manifest.json", "audit.jsonl"
 _ABANDONED_SECONDS = 86_400
@@ -56,19 +58,31 @@ class Published:
     """A partition's current version."""
 
     partition: Path
-    folder: Path
+    version: str
     manifest: Manifest
     epoch: int
     changed: bool = False
     """Whether the call that returned this wrote it."""
 
     @property
+    def folder(self) -> Path:
+        """The version's folder, with all its files here."""
+        folder = self.partition / self.version
+        mirror.fetch(folder, self.manifest.files)
+        return folder
+
+    @property
     def digest(self) -> str:
         return self.manifest.digest
 
+    def address(self, name: str = "") -> str:
+        """What a person calls the version's folder, or a file in it: `s3://…` where the lake is on S3."""
+        return address(self.partition / self.version / name)
+
     def paths(self, suffix: str = ".parquet") -> list[str]:
         """The version's data files with that ending, in order, as absolute paths."""
-        return [str(self.folder / name) for name in sorted(self.manifest.files) if name.endswith(suffix)]
+        folder = self.folder
+        return [str(folder / name) for name in sorted(self.manifest.files) if name.endswith(suffix)]
 
 
 def digest_of(value: Any) -> str:
@@ -90,40 +104,54 @@ def digest_code(*modules: ModuleType) -> str:
 def current(partition: Path) -> Published | None:
     """The partition's current version, or None; raises TamperedError when its manifest was altered."""
     for last in (False, True):  # a reader that was overtaken twice finds its version gone: it looks once more
-        try:
-            pointer = json.loads((partition / POINTER).read_bytes())
-        except FileNotFoundError:
+        found = mirror.read(partition / POINTER)
+        if found is None:
             return None
-        except ValueError:
-            raise TamperedError(f"{partition / POINTER} is not JSON; {_REPAIR}") from None
-        folder = partition / str(pointer.get("version"))
         try:
-            text = (folder / MANIFEST).read_bytes()
-        except FileNotFoundError:
+            pointer = json.loads(found)
+        except ValueError:
+            raise TamperedError(f"{address(partition / POINTER)} is not JSON; {_REPAIR}") from None
+        folder = partition / str(pointer.get("version"))
+        text = _manifest(folder, pointer.get("manifest"))
+        if text is None:
             if last:
-                raise TamperedError(f"{folder}, which {POINTER} names, is not there; {_REPAIR}") from None
+                raise TamperedError(f"{address(folder)}, which {POINTER} names, is not there; {_REPAIR}")
             continue
         if hashlib.sha256(text).hexdigest() != pointer.get("manifest"):
-            raise TamperedError(f"{folder / MANIFEST} is not what {POINTER} names; {_REPAIR}")
+            raise TamperedError(f"{address(folder / MANIFEST)} is not what {POINTER} names; {_REPAIR}")
         manifest = Manifest(**json.loads(text))
-        return Published(partition=partition, folder=folder, manifest=manifest, epoch=pointer["epoch"])
+        return Published(partition=partition, version=folder.name, manifest=manifest, epoch=pointer["epoch"])
     return None
+
+
+def _manifest(folder: Path, digest: str | None) -> bytes | None:
+    """A version's manifest; one that is here, mirrored and right is not asked for again: it never changes."""
+    path = folder / MANIFEST
+    if mirror.remote(path) and path.is_file():
+        text = path.read_bytes()
+        if hashlib.sha256(text).hexdigest() == digest:
+            return text
+    return mirror.read(path)
 
 
 def require(partition: Path, command: str) -> Published:
     """The partition's current version; raises MissingBatchError naming the command that writes it."""
     found = current(partition)
     if found is None:
-        raise MissingBatchError(f"nothing at {partition}; it is written by `{command}`")
+        raise MissingBatchError(f"nothing at {address(partition)}; it is written by `{command}`")
     return found
 
 
 def verify(published: Published) -> None:
     """Raises TamperedError naming the first file whose bytes differ from the manifest."""
+    folder = published.folder
     for name, expected in published.manifest.files.items():
-        path = published.folder / name
+        path = folder / name
+        if mirror.remote(path) and digest_file(path) != expected:  # it was altered here: S3 has it as it was
+            path.unlink()
+            mirror.fetch(folder, {name: expected})
         if not path.is_file() or digest_file(path) != expected:
-            raise TamperedError(f"{path} is missing or altered; {_REPAIR}")
+            raise TamperedError(f"{address(path)} is missing or altered; {_REPAIR}")
 
 
 def publish(
@@ -167,31 +195,45 @@ def publish(
 
 
 def _point(partition: Path, staging: Path, version: str, text: bytes, manifest: Manifest, force: bool) -> Published:
-    before = _before(partition, force)
-    if before and before.folder.name == version and not (force and _is_damaged(before)):
-        return before
-    _refuse_stale(before, manifest.watermark, force)
-    folder, epoch = partition / version, _epoch(partition) + 1
-    if folder.exists():
-        shutil.rmtree(folder)
-    staging.chmod(0o755)
-    staging.rename(folder)
-    pause("pointer")
-    if before and force:
-        with (partition / AUDIT).open("a") as audit:
-            audit.write(json.dumps({"at": datetime.now(UTC).isoformat(), "replaced": before.folder.name, "by": version,
-                                    "watermarks": [before.manifest.watermark, manifest.watermark]}) + "\n")  # fmt: skip
-    pointer = {"version": version, "manifest": hashlib.sha256(text).hexdigest(), "epoch": epoch}
-    write_atomically(partition / POINTER, json.dumps(pointer).encode())
+    folder = partition / version
+    while True:  # on S3 others may publish meanwhile, and then everything is asked again
+        tag = mirror.tag(partition / POINTER)
+        before = _before(partition, force)
+        if before and before.version == version and not (force and _is_damaged(before)):
+            if force:  # whatever S3 made of it
+                mirror.send(before.folder, last=MANIFEST)
+            return before
+        _refuse_stale(before, manifest.watermark, force)
+        if staging.exists():
+            if folder.exists():
+                shutil.rmtree(folder)
+            staging.chmod(0o755)
+            staging.rename(folder)
+        mirror.send(folder, last=MANIFEST)
+        pause("pointer")
+        if before and force:
+            line = {"at": datetime.now(UTC).isoformat(), "replaced": before.version, "by": version,
+                    "watermarks": [before.manifest.watermark, manifest.watermark]}  # fmt: skip
+            mirror.append(partition / AUDIT, json.dumps(line) + "\n")
+        epoch = _epoch(partition) + 1
+        pointer = {"version": version, "manifest": hashlib.sha256(text).hexdigest(), "epoch": epoch}
+        if mirror.swap(partition / POINTER, json.dumps(pointer).encode(), tag):
+            break
     pause("published")
+    _tidy(partition, version, before)
+    return Published(partition=partition, version=version, manifest=manifest, epoch=epoch, changed=True)
+
+
+def _tidy(partition: Path, version: str, before: Published | None) -> None:
     if before:  # readers that opened the replaced version keep it for one more epoch
+        kept = (version, before.version)
         for old in partition.glob("v-*"):
-            if old.name not in (version, before.folder.name):
+            if old.name not in kept:
                 shutil.rmtree(old, ignore_errors=True)
+        mirror.remove_versions(partition, kept, time.time_ns() - _ABANDONED_SECONDS * 1_000_000_000)
     for left in partition.glob(".staging-*"):  # by a process that was killed
         if time.time() - left.stat().st_mtime > _ABANDONED_SECONDS:
             shutil.rmtree(left, ignore_errors=True)
-    return Published(partition=partition, folder=folder, manifest=manifest, epoch=epoch, changed=True)
 
 
 def _before(partition: Path, force: bool) -> Published | None:
@@ -213,10 +255,11 @@ def _is_damaged(published: Published) -> bool:
 
 
 def _epoch(partition: Path) -> int:
-    try:
-        return int(json.loads((partition / POINTER).read_bytes())["epoch"])
-    except FileNotFoundError:
+    found = mirror.read(partition / POINTER)
+    if found is None:
         return 0
+    try:
+        return int(json.loads(found)["epoch"])
     except (ValueError, KeyError, TypeError):
         return len(list(partition.glob("v-*")))
 
@@ -224,25 +267,14 @@ def _epoch(partition: Path) -> int:
 def _refuse_stale(before: Published | None, watermark: str, force: bool) -> None:
     if before and watermark < before.manifest.watermark and not force:
         raise StalePublishError(
-            f"{before.partition} was made from inputs up to {before.manifest.watermark}, newer than {watermark}; "
+            f"{address(before.partition)} was made from inputs up to {before.manifest.watermark}, newer than {watermark}; "
             "it was left as it is. Run the newer batch again, or replace it with --force, which is audited"
         )
 
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Replaces the file by one that holds `data`; a reader sees the old bytes or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=".write-", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    mirror.keep(path, data)
 
 
 @contextmanager

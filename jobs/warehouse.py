@@ -10,12 +10,13 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from jobs import mirror
 from jobs.engines import Engine, engine, scratch
 from jobs.errors import DataRejected, TidemillError
 from jobs.lake import Lake
 from jobs.settings import ROOT, Settings
 from jobs.spec import Project
-from jobs.storage import digest_file, digest_of, write_atomically
+from jobs.storage import digest_file, digest_of
 
 MODELS = ROOT / "dbt"
 
@@ -72,10 +73,10 @@ def _run(project: Project, settings: Settings, folder: Path, target: str) -> Non
         _check(project, runner.invoke(["build", *common]), output)
         documented = Lake(settings.lake_uri).dbt_docs(project.name)
         version, stamp = _digest(_sources(project)), documented / "models.sha256"
-        if not stamp.is_file() or stamp.read_text() != version:
+        if mirror.read(stamp) != version.encode():
             _check(project, runner.invoke(["docs", "generate", "--static", *common]), output)
-            write_atomically(documented / "index.html", (folder / "target" / "static_index.html").read_bytes())
-            write_atomically(stamp, version.encode())
+            mirror.write(documented / "index.html", (folder / "target" / "static_index.html").read_bytes())
+            mirror.write(stamp, version.encode())
 
 
 def _variables(project: Project) -> dict[str, int]:

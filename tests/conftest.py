@@ -11,19 +11,44 @@ import pytest
 
 from jobs.lake import Lake
 from jobs.settings import Settings
+from tests import buckets
 
 HANDBOOK = (
     Path(os.environ.get("TIDEMILL_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")) / "fraud_handbook"
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--lake", choices=["folder", "s3"], default="folder",
+        help="where the lake of every test is that takes `settings`: a folder, or S3's API by moto's server",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[str]:
+    """The address of an AWS of this session's own."""
+    with buckets.aws() as address:
+        yield address
+
+
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def lake_uri(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty lake of this test's own, where `--lake` says."""
+    if request.config.getoption("--lake") == "folder":
+        return str(tmp_path / "lake")
+    request.getfixturevalue("aws")
+    monkeypatch.setattr("jobs.lake.HOME", tmp_path)
+    return f"s3://{buckets.new_bucket()}/lake"
+
+
+@pytest.fixture
+def settings(tmp_path: Path, lake_uri: str) -> Settings:
     """Settings whose every path is below this test's own folder."""
     return Settings(
         _env_file=None,  # type: ignore[call-arg]
         home=tmp_path,
-        lake_uri=str(tmp_path / "lake"),
+        lake_uri=lake_uri,
         online_store_url=f"sqlite:///{tmp_path / 'online'}",
     )
 

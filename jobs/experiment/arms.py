@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jobs import mirror
 from jobs.experiment.design import Baseline
 from jobs.experiment.measures import Outcomes, sample
 from jobs.experiment.reading import Arms, Assignment
@@ -41,7 +42,7 @@ class Sources:
     def of(cls, lake: Lake, project: Project) -> Sources:
         """Every delivery of the prediction log, and the label table."""
         folder = lake.raw(project.name, PREDICTIONS.name, date.min).parent
-        return cls(predictions=published(sorted(folder.glob("batch=*"))), labels=label_batches(lake, project))
+        return cls(predictions=published(mirror.partitions(folder)), labels=label_batches(lake, project))
 
     @property
     def digests(self) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jobs import mirror
 from jobs.features.dependencies import dependencies
 from jobs.features.live import state
 from jobs.features.online.packing import HEADER, MARK
@@ -94,7 +95,7 @@ def events_per_entity(project: Project, lake: Lake, view: LiveView) -> float | N
     import duckdb
 
     folder = lake.features(project.name, view.events, project.start).parent
-    days = sorted(folder.glob("batch=*"))[-(view.reach // timedelta(days=1) + 1) :]
+    days = mirror.partitions(folder)[-(view.reach // timedelta(days=1) + 1) :]
     paths = [path for day in days if (published := current(day)) for path in published.paths()]
     if not paths:
         return None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from jobs import warehouse
+from jobs import mirror, warehouse
 from jobs.engines import Engine
 from jobs.errors import DataRejected
 from jobs.features import vectors
@@ -15,7 +15,6 @@ from jobs.features.offline import Partition, available_at, event_marts
 from jobs.lake import Lake
 from jobs.settings import Settings
 from jobs.spec import FeatureView, Project
-from jobs.storage import write_atomically
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,7 +32,7 @@ def check_marts(
     version, stamp = warehouse.digest(project), Lake(settings.lake_uri).dbt_docs(project.name) / "checked.sha256"
     last = max(one.reads[1] for one in stale)
     later = [one.batch for one in stale if any(days.passed(day) for day in days_between(one.batch, last)[1:])]
-    if not later or (stamp.is_file() and stamp.read_text() == version):
+    if not later or mirror.read(stamp) == version.encode():
         return
     batch = sorted(later)[len(later) // 2]
     checked = [one for one in stale if one.batch == batch]
@@ -59,7 +58,7 @@ def check_marts(
                 ]
             )
         )
-    write_atomically(stamp, version.encode())
+    mirror.write(stamp, version.encode())
 
 
 def check_views(project: Project, files: Mapping[FeatureView, Sequence[str]]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
+from jobs import mirror
 from jobs.features.live.state import SLACK, Events, values_of
 from jobs.features.offline import available_at
 from jobs.features.online import OnlineStore
@@ -79,7 +80,8 @@ def _live(project: Project, lake: Lake, store: OnlineStore, view: LiveView) -> i
 def _published(lake: Lake, project: str, mart: str, reach: timedelta) -> dict[date, Published]:
     """The mart's published days that are within reach of the newest of them, the oldest first."""
     folder = lake.features(project, mart, _EPOCH).parent
-    days = sorted((date.fromisoformat(one.name.removeprefix("batch=")) for one in folder.glob("batch=*")), reverse=True)
+    batches = mirror.partitions(folder)
+    days = sorted((date.fromisoformat(one.name.removeprefix("batch=")) for one in batches), reverse=True)
     found: dict[date, Published] = {}
     for day in days:
         if found and day < max(found) + (-reach) // timedelta(days=1) * timedelta(days=1):

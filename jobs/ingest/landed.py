@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from jobs import mirror
 from jobs.errors import DataRejected, TamperedError, UsageError
-from jobs.lake import Lake
-from jobs.storage import digest_file, write_atomically
+from jobs.lake import Lake, address
+from jobs.storage import digest_file
 
 DUPLICATE = ".duplicate.json"
 _NAME = re.compile(r"(?P<sha>[0-9a-f]{16})-(?P<name>.+)\Z", re.DOTALL)
@@ -41,10 +42,7 @@ class LandedFile:
 def landed(lake: Lake, project: str, source: str, day: date) -> list[LandedFile]:
     """What was delivered on a day, in the order of the files' names; raises TamperedError for a stray record."""
     folder = lake.landing(project, source, day)
-    try:
-        keys = [entry.name for entry in os.scandir(folder) if entry.is_file()]
-    except FileNotFoundError:
-        return []
+    keys = mirror.names(folder)
     files = [_landed_file(folder, key, match["name"]) for key in keys if (match := _NAME.match(key))]
     return sorted(files, key=lambda file: (file.duplicate, file.name, file.key))
 
@@ -53,11 +51,11 @@ def _landed_file(folder: Path, key: str, name: str) -> LandedFile:
     if not key.endswith(DUPLICATE):
         return LandedFile(path=folder / key, key=key, name=name)
     try:
-        record = json.loads((folder / key).read_bytes())
+        record = json.loads(mirror.read(folder / key) or b"")
         return LandedFile(path=folder.parent / record["of"], key=key, name=record["name"], duplicate=True)
     except (ValueError, KeyError, TypeError) as error:
         raise TamperedError(
-            f"{folder / key} is not a duplicate's record ({error}); remove it and land the file again"
+            f"{address(folder / key)} is not a duplicate's record ({error}); remove it and land the file again"
         ) from None
 
 
@@ -68,10 +66,10 @@ def known_contents(lake: Lake, project: str, source: str) -> dict[str, Path]:
 
 
 def _contents(root: Path) -> Iterator[tuple[str, Path]]:
-    for folder in sorted(root.glob("batch=*")):
-        for entry in os.scandir(folder):
-            if (match := _NAME.match(entry.name)) and not entry.name.endswith(DUPLICATE):
-                yield match["sha"], Path(entry.path)
+    for folder in mirror.partitions(root):
+        for name in mirror.names(folder):
+            if (match := _NAME.match(name)) and not name.endswith(DUPLICATE):
+                yield match["sha"], folder / name
 
 
 def check_name(path: Path) -> None:
@@ -97,12 +95,14 @@ def store(path: Path, folder: Path, known: dict[str, Path]) -> str:
             os.fsync(copy.fileno())
         sha256 = digest_file(Path(temporary))
         target = folder / f"{sha256[:16]}-{path.name}"
-        if target.exists() or (record := target.with_name(target.name + DUPLICATE)).exists():
+        record = target.with_name(target.name + DUPLICATE)
+        if mirror.exists(target) or mirror.exists(record):
             return "unchanged"
         if first := known.get(sha256[:16]):
             of = first.relative_to(folder.parent).as_posix()
-            write_atomically(record, json.dumps({"sha256": sha256, "name": path.name, "of": of}).encode())
+            mirror.write(record, json.dumps({"sha256": sha256, "name": path.name, "of": of}).encode())
             return "duplicate"
+        mirror.create(target, Path(temporary))
         Path(temporary).chmod(0o444)
         Path(temporary).replace(target)
         known[sha256[:16]] = target
@@ -116,9 +116,9 @@ def store(path: Path, folder: Path, known: dict[str, Path]) -> str:
 def contents(file: LandedFile) -> bytes:
     """The delivered bytes; raises TamperedError when they were removed from the landing zone."""
     try:
-        return file.path.read_bytes()
+        return mirror.fetch_file(file.path).read_bytes()
     except FileNotFoundError:
-        raise TamperedError(f"{file.path}, delivered as {file.name}, is gone; land the file again") from None
+        raise TamperedError(f"{address(file.path)}, delivered as {file.name}, is gone; land the file again") from None
 
 
 def is_intact(file: LandedFile, data: bytes) -> bool:

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jobs import mirror
 from jobs.batch import day_end, day_start
 from jobs.features.labels import matured
 from jobs.lake import Lake
@@ -122,7 +123,7 @@ def label_batches(lake: Lake, project: Project) -> tuple[Published, ...]:
     Each holds `MATURED_DAYS` of maturing labels, so that together they are every matured prediction.
     """
     folder = lake.labels(project.name, date.min).parent
-    known = sorted(date.fromisoformat(path.name.removeprefix("batch=")) for path in folder.glob("batch=*"))
+    known = sorted(date.fromisoformat(path.name.removeprefix("batch=")) for path in mirror.partitions(folder))
     chosen: list[date] = []
     while known:
         chosen.append(known[-1])

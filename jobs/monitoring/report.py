@@ -9,13 +9,14 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from jobs import mirror
 from jobs.batch import Batches
 from jobs.lake import Lake
 from jobs.pages import page
 from jobs.progress import track
 from jobs.result import Result
 from jobs.spec import Project
-from jobs.storage import current, write_atomically
+from jobs.storage import current
 
 RESULT, REPORT = "result.json", "report.html"
 KINDS = ("drift", "performance", "replay")
@@ -65,15 +66,15 @@ def write_index(lake: Lake, project: Project) -> Path:
     home = lake.monitoring(project.name, KINDS[0], date(2000, 1, 1)).parents[1]
     rows: dict[str, dict[str, Any]] = {}
     for kind in KINDS:
-        for partition in sorted((home / kind).glob("batch=*")):
+        for partition in mirror.partitions(home / kind):
             published = current(partition)
             if published is not None:
                 batch = partition.name.removeprefix("batch=")
-                link = (published.folder / REPORT).relative_to(home).as_posix()
+                link = (partition / published.version / REPORT).relative_to(home).as_posix()
                 facts = published.manifest.facts
                 rows.setdefault(batch, {})[kind] = {"link": link, "says": facts.get("says", "")}
     path = home / "index.html"
-    write_atomically(
+    mirror.write(
         path, page("index.html.j2", project=project, kinds=KINDS, rows=sorted(rows.items(), reverse=True)).encode()
     )
     return path

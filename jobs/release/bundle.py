@@ -21,7 +21,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from jobs import mirror
 from jobs.errors import TamperedError
+from jobs.lake import address
 from jobs.spec import Project
 from jobs.storage import MANIFEST, digest_file, digest_of, write_atomically
 
@@ -113,6 +115,8 @@ def write_bundle(
         if not folder.exists():
             staging.chmod(0o755)
             staging.rename(folder)
+        if not mirror.exists(folder / MANIFEST):
+            mirror.send(folder, last=MANIFEST)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return Bundle(release=manifest["release"], digest=digest, folder=folder, manifest=verify_bundle(folder, digest))
@@ -124,7 +128,7 @@ def verify_bundle(folder: Path | str, digest: str, *, probe: bool = True) -> dic
     Raises TamperedError naming the file. A model is tried in a process of its own: a native loader
     that crashes takes that process down, and not the caller.
     """
-    folder = Path(folder)
+    folder = mirror.fetch_all(Path(folder))
     manifest = read_manifest(folder, digest)
     expected = {MANIFEST, *manifest["files"]}
     for name in sorted(expected):
@@ -152,9 +156,9 @@ def verify_bundle(folder: Path | str, digest: str, *, probe: bool = True) -> dic
 def read_manifest(folder: Path, digest: str) -> dict[str, Any]:
     """The manifest whose bytes have that digest; raises TamperedError for any other, or for another format."""
     path = folder / MANIFEST
-    if path.is_symlink() or not path.is_file():
+    text = None if path.is_symlink() else mirror.read(path)
+    if text is None:
         raise _refused(path, "it is missing")
-    text = path.read_bytes()
     if hashlib.sha256(text).hexdigest() != digest:
         raise _refused(path, "it is not the manifest that the ledger names")
     manifest: dict[str, Any] = json.loads(text)
@@ -169,7 +173,7 @@ def _allowed(name: str) -> bool:
 
 def _refused(path: Path, why: str) -> TamperedError:
     return TamperedError(
-        f"{path} is refused: {why}; nothing of this release was loaded and the champion stays. "
+        f"{address(path)} is refused: {why}; nothing of this release was loaded and the champion stays. "
         "Restore the release's folder, or train and register again"
     )
 

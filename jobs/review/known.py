@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
+from jobs import mirror
 from jobs.errors import UsageError
 from jobs.lake import Lake
 from jobs.monitoring.labels import Inputs, load_served, predictions, published
@@ -62,7 +63,7 @@ def verdicts(project: Project, lake: Lake) -> list[tuple[datetime, Verdict]]:
 
     source, item = verdicts_of(project), project.sources[0].event_id
     folder = lake.raw(project.name, source.name, date.min).parent
-    files = [path for one in published(sorted(folder.glob("batch=*"))) for path in one.paths()]
+    files = [path for one in published(mirror.partitions(folder)) for path in one.paths()]
     names = [source.event_time, item, "reviewer_id", "verdict"]
     found: list[tuple[datetime, Verdict]] = []
     for path in files:

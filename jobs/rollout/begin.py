@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 
+from jobs import mirror
 from jobs.errors import MissingBatchError, NothingToDo
-from jobs.lake import Lake
+from jobs.lake import Lake, address
 from jobs.release.ledger import Champion, Ledger
 from jobs.rollout import candidate
 from jobs.rollout.machine import Rollout
@@ -34,10 +35,13 @@ def wanted(
         raise NothingToDo(f"project {project!r} has no challenger to roll out; `tidemill register` makes one")
     if champion and release == champion.release and not rehearse:
         raise NothingToDo(f"release {release} is the champion already")
-    manifest = lake.release(project, release) / MANIFEST
-    if release not in known and not manifest.is_file():
-        raise MissingBatchError(f"no release {release[:80]!r} at {manifest.parent}; `tidemill register` writes one")
-    return release, known.get(release) or hashlib.sha256(manifest.read_bytes()).hexdigest()
+    if release in known:
+        return release, known[release]
+    folder = lake.release(project, release)
+    manifest = mirror.read(folder / MANIFEST)
+    if manifest is None:
+        raise MissingBatchError(f"no release {release[:80]!r} at {address(folder)}; `tidemill register` writes one")
+    return release, hashlib.sha256(manifest).hexdigest()
 
 
 def stable_slot(slots: Slots, router: Router, lake: Lake, project: str, champion: Champion | None) -> str | None:

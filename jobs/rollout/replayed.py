@@ -6,6 +6,7 @@ import tempfile
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+from jobs import mirror
 from jobs.errors import TidemillError
 from jobs.features import vectors
 from jobs.lake import Lake
@@ -79,7 +80,7 @@ class _Records:
     def days(self, slot: str, since: datetime) -> list[date]:
         """The event days of the records that a slot has written in files it began since then, in order."""
         root = self.lake.landing(self._project, PREDICTIONS.name, date.min).parent
-        folders = [folder for folder in root.glob("batch=*") if folder.stat().st_mtime >= since.timestamp()]
+        folders = mirror.recent(root, since)
         found = set()
         for path in files([self._open, *folders]):
             name = SEGMENT.match(path.name)
@@ -102,7 +103,7 @@ class _Records:
                 published = current(self.lake.raw(self._project, PREDICTIONS.name, day))
                 known = published.manifest.inputs if published else {}
                 ingested += published.paths() if published else []
-                for path in files([self.lake.landing(self._project, PREDICTIONS.name, day)]):
+                for path in files([mirror.fetch_all(self.lake.landing(self._project, PREDICTIONS.name, day))]):
                     if path.name not in known:
                         out.write(lines(path))
         return ingested, together

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+from jobs import mirror
 from jobs.lake import Lake
 from jobs.release.checks import Check, State
 from jobs.rollout.machine import Rollout
@@ -59,7 +60,7 @@ def compared(project: Project, settings: Settings, rollout: Rollout) -> Compared
     mirrored: dict[str, _Answer] = {}
     oldest = datetime.now(UTC)
     for path in _newest(
-        [home / "shadow", *_days(lake.shadow(project.name, date.min).parent, since)], rollout.slot, since
+        [home / "shadow", *mirror.recent(lake.shadow(project.name, date.min).parent, since)], rollout.slot, since
     ):
         oldest = min(oldest, _begun(path))
         mirrored |= _answers(path, rollout.release)
@@ -68,7 +69,7 @@ def compared(project: Project, settings: Settings, rollout: Rollout) -> Compared
     landing = lake.landing(project.name, PREDICTIONS.name, date.min).parent
     from_then = max(since, oldest) - _EARLIER
     pairs: dict[str, tuple[_Answer, _Answer]] = {}
-    for path in _newest([home / "log", *_days(landing, from_then)], rollout.stable_slot, from_then):
+    for path in _newest([home / "log", *mirror.recent(landing, from_then)], rollout.stable_slot, from_then):
         for name, answer in _answers(path).items():
             if name in mirrored:
                 pairs[name] = (mirrored[name], answer)
@@ -138,10 +139,6 @@ def _changed(answers: Compared | None, policy: Canary) -> Check:
         name="decisions", value=share, bound=limit, state=state, detail=detail, rule="value <= bound",
         samples={"compared": answers.answers, "degraded": answers.degraded},
     )  # fmt: skip
-
-
-def _days(root: Path, since: datetime) -> list[Path]:
-    return [folder for folder in root.glob("batch=*") if folder.stat().st_mtime >= since.timestamp()]
 
 
 def _newest(folders: list[Path], slot: str, since: datetime) -> Iterator[Path]:

@@ -12,6 +12,7 @@ from typing import Any
 from xmlrpc.client import Fault
 
 from jobs.errors import ServiceError, TamperedError, UsageError
+from jobs.lake import address
 from jobs.services.ports import SLOTS, url
 from jobs.settings import Settings
 from jobs.storage import write_atomically
@@ -90,7 +91,7 @@ class Slots:
             raise UsageError(f"slot {slot!r} is not blue or green, or rehearsal {rehearse!r} is none of {known}")
         told = Assignment(
             project=project, slot=slot, release=release, digest=digest, epoch=epoch,
-            folder=str(Path(folder).absolute()), rehearse=rehearse,
+            folder=address(Path(folder).absolute()), rehearse=rehearse,
         )  # fmt: skip
         write_atomically(assignment_path(self._settings, project, slot), json.dumps(asdict(told), indent=1).encode())
         return told

@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from jobs import storage
+from jobs import mirror, storage
 from jobs.errors import TidemillError
 from jobs.lake import Lake
 from jobs.projects import PROJECTS, find
@@ -88,9 +88,8 @@ def newest(project: Project, lake: Lake) -> dict[str, str | None]:
 
 
 def _newest(folder: Path, *, landing: bool) -> str | None:
-    batches = sorted(folder.glob("batch=*"), reverse=True) if folder.is_dir() else []
-    for batch in batches:
-        if (landing and any(batch.iterdir())) or (not landing and storage.current(batch) is not None):
+    for batch in reversed(mirror.partitions(folder)):
+        if (landing and mirror.names(batch)) or (not landing and storage.current(batch) is not None):
             return batch.name.removeprefix("batch=")
     return None
 

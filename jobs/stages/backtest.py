@@ -82,8 +82,8 @@ def run(
 
     published = publish(partition, write, inputs=inputs, watermark=str(days.last))
     document = json.loads((published.folder / FIGURES).read_bytes())
-    facts = {**document, "page": str(published.folder / PAGE), "made": published.changed}
-    return Result(line=_line(document, published.folder / PAGE), facts=facts)
+    facts = {**document, "page": published.address(PAGE), "made": published.changed}
+    return Result(line=_line(document, published.address(PAGE)), facts=facts)
 
 
 def _learners(model: Model, learner: str | None, select: str, folds: int) -> tuple[Library, ...]:
@@ -127,7 +127,7 @@ def _draw(folder: Path, project: Project, model: Model, document: dict[str, Any]
     (folder / PAGE).write_text(html)
 
 
-def _line(document: dict[str, Any], where: Path) -> str:
+def _line(document: dict[str, Any], where: str) -> str:
     def figure(name: str, of: dict[str, Any]) -> str:
         value = of["mean"][name]
         return f"{name} undefined" if value is None else f"{name} {value:.4f} ± {of['std'][name]:.4f}"

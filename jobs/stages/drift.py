@@ -84,9 +84,9 @@ def _one(lake: Lake, ledger: Ledger, project: Project, champion: Champion, batch
     facts = dict(published.manifest.facts)
     document = {name: facts[name] for name in ("verdict", "rule", "reason", "checks", "finding", "calibration")}
     ledger.record_verdict(project.name, "drift", str(batch), Decision(facts["verdict"]), document)
-    report = published.folder / REPORT
+    report = published.address(REPORT)
     return Day(
-        line=f"{facts['says']} ({facts['rows']} rows, from {facts['source']})", facts={**facts, "report": str(report)}
+        line=f"{facts['says']} ({facts['rows']} rows, from {facts['source']})", facts={**facts, "report": report}
     )
 
 

@@ -33,7 +33,7 @@ Raw = Mapping[tuple[str, date], Published]
 
 def run(project: Project, settings: Settings, *, batches: Batches, force: bool = False) -> Result:
     """Cleans every event day that the deliveries of these days reach; exit 99 when nothing was ingested for them."""
-    lake = Lake(Path(settings.lake_uri).resolve())
+    lake = Lake(Lake(settings.lake_uri).folder.resolve())
     lateness = max(source.lateness_days for source in project.sources)
     reached = Batches(batches.first - timedelta(days=lateness), batches.last)
     raw = _raw(lake, project, Batches(reached.first, reached.last + timedelta(days=lateness)))

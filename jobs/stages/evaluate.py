@@ -68,7 +68,7 @@ def run(project: Project, settings: Settings, *, run: str, past: Sequence[Champi
     published = publish(folder / "evaluation", write, inputs=inputs, watermark=snapshot.manifest.watermark)
     facts = read_evaluation(published)
     line = "; ".join(_line(model, facts["models"][model.name]) for model in project.models)
-    return Result(line=f"{run}: {line}", facts={**facts, "digest": published.digest, "folder": str(published.folder)})
+    return Result(line=f"{run}: {line}", facts={**facts, "digest": published.digest, "folder": published.address()})
 
 
 def read_evaluation(published: Published) -> dict[str, Any]:

@@ -203,7 +203,7 @@ class _Study:
             inputs={**sources.digests, "document": digest_of(json.loads(json.dumps(document))), "code": code},
             watermark=sources.watermark,
         )
-        document["report"] = str(published.folder / REPORT)
+        document["report"] = published.address(REPORT)
         self.ledger.record_verdict(self.project.name, KIND, rollout.release, verdict.decision, document)
         return document
 

@@ -7,16 +7,17 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Any
 
+from jobs import mirror
 from jobs.batch import Batches, day_end, parse_day
 from jobs.errors import DataRejected, MissingBatchError
-from jobs.lake import Lake
+from jobs.lake import Lake, address
 from jobs.release.ledger import Champion
 from jobs.result import Result
 from jobs.rollout.verdict import Decision
 from jobs.settings import Settings
 from jobs.spec import Project
 from jobs.stages import backfill, evaluate, gate, register, snapshot, train
-from jobs.storage import current, write_atomically
+from jobs.storage import POINTER, current
 
 DIGESTS = "digests.txt"
 
@@ -33,17 +34,17 @@ def run(project: Project, settings: Settings, *, until: str, train_weekly: bool,
     weeks = list(_weeks(project, settings, batches)) if train_weekly and data.exit_code == 0 else []
     lines = sorted(_digests(project, lake, batches, [week["run"] for week in weeks]))
     path = lake.history(project.name, last) / DIGESTS
-    write_atomically(path, "".join(f"{digest}  {name}\n" for name, digest in lines).encode())
-    facts = {**data.facts, "until": until, "weeks": weeks, "digests": str(path), "partitions": len(lines)}
+    mirror.write(path, "".join(f"{digest}  {name}\n" for name, digest in lines).encode())
+    facts = {**data.facts, "until": until, "weeks": weeks, "digests": address(path), "partitions": len(lines)}
     verdicts = ", ".join(f"{week['as_of']} {week['verdict']}" for week in weeks)
-    line = f"{data.line}; {len(weeks)} weekly trainings{f' ({verdicts})' if weeks else ''}; digests in {path}"
+    line = f"{data.line}; {len(weeks)} weekly trainings{f' ({verdicts})' if weeks else ''}; digests in {address(path)}"
     return Result(line=line, facts=facts, exit_code=data.exit_code)
 
 
 def _first(project: Project, lake: Lake, last: date) -> date:
     """The first day on which something landed."""
     folders = [lake.landing(project.name, source.name, last).parent for source in project.sources]
-    days = [parse_day(path.name.removeprefix("batch=")) for folder in folders for path in folder.glob("batch=*")]
+    days = [parse_day(path.name.removeprefix("batch=")) for folder in folders for path in mirror.partitions(folder)]
     if not days or min(days) > last:
         raise MissingBatchError(
             f"nothing landed for {project.name} up to {last}; deliver files with `tidemill land --project {project.name}`"
@@ -84,8 +85,8 @@ def _digests(project: Project, lake: Lake, batches: Batches, runs: list[str]) ->
     partitions += [lake.features(name, view.name, day) for view in project.views for day in batches]
     partitions += [lake.spine(name, day) for day in batches]
     for one in runs:
-        partitions += sorted(pointer.parent for pointer in lake.run(name, one).rglob("current.json"))
+        partitions += sorted(pointer.parent for pointer in mirror.files_named(lake.run(name, one), POINTER))
     for partition in partitions:
         published = current(partition)
         if published:
-            yield partition.relative_to(lake.root).as_posix(), published.digest
+            yield partition.relative_to(lake.folder).as_posix(), published.digest

@@ -78,5 +78,5 @@ def _one(lake: Lake, ledger: Ledger, project: Project, champion: Champion, batch
     ledger.record_verdict(project.name, "performance", str(batch), Decision(facts["verdict"]), document)
     return Day(
         line=f"{facts['says']} ({facts['rows']} labelled predictions)",
-        facts={**facts, "report": str(published.folder / REPORT)},
+        facts={**facts, "report": published.address(REPORT)},
     )

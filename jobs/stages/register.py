@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from jobs import mirror
 from jobs.errors import GateRejected
-from jobs.lake import Lake
+from jobs.lake import Lake, address
 from jobs.release import assemble as assembling
 from jobs.release import bundle as bundling
 from jobs.release.bundle import Bundle, contract_of
@@ -19,7 +20,7 @@ from jobs.settings import Settings
 from jobs.spec import Project
 from jobs.stages.approval import require_approval
 from jobs.stages.evaluate import read_evaluation
-from jobs.storage import Published, current, digest_code, digest_of, publish, require, verify, write_atomically
+from jobs.storage import MANIFEST, Published, current, digest_code, digest_of, publish, require, verify
 from jobs.training import card as cards
 from jobs.training.candidates import read_training
 from jobs.training.costs import read_times
@@ -42,7 +43,7 @@ def run(project: Project, settings: Settings, *, run: str) -> Result:
         if not any(known):
             ledger.set_challenger(project.name, bundle.release, bundle.digest, run)
         champion, challenger = ledger.champion(project.name), ledger.challenger(project.name)
-    before = (folder / "tracking" / "release.json").exists()
+    before = mirror.exists(folder / "tracking" / "release.json")
     version = _show(project, settings, bundle, candidates, folder, snapshot)
     if version and not before:
         names = [one.release if one else None for one in (champion, challenger)]
@@ -54,7 +55,7 @@ def run(project: Project, settings: Settings, *, run: str) -> Result:
         "run": run,
         "release": bundle.release,
         "digest": bundle.digest,
-        "folder": str(bundle.folder),
+        "folder": address(bundle.folder),
         "challenger": not any(known),
         "mlflow": "registered" if version else "unreachable",
         "mlflow_version": version,
@@ -100,7 +101,7 @@ def _bundle(
     before = current(known)
     if before and dict(before.manifest.inputs) == inputs:
         release, digest = before.manifest.facts["release"], before.manifest.facts["digest"]
-        if (releases / release).is_dir():
+        if mirror.exists(releases / release / MANIFEST):
             manifest = bundling.verify_bundle(releases / release, digest, probe=False)
             return Bundle(release=release, digest=digest, folder=releases / release, manifest=manifest)
     pictures = {path.name: path for path in sorted(evaluation.folder.glob("*.png"))}
@@ -140,7 +141,8 @@ def _show(
     snapshot: Published,
 ) -> str | None:
     record = folder / "tracking" / "release.json"
-    if record.exists() and (kept := json.loads(record.read_bytes()))["release"] == bundle.release:
+    known = mirror.read(record)
+    if known is not None and (kept := json.loads(known))["release"] == bundle.release:
         return str(kept["version"])
     run, model = str(bundle.manifest["run"]), project.models[-1]
     picked = {
@@ -149,12 +151,12 @@ def _show(
     if track(project, settings, run, snapshot, folder, picked) != "logged":
         return None
     library = next(library for one, library in picked if one is model)
-    logged = json.loads((folder / "tracking" / f"{model.name}-{library}.json").read_bytes())["run_id"]
+    logged = json.loads(mirror.read(folder / "tracking" / f"{model.name}-{library}.json") or b"")["run_id"]
     files = [path for path in sorted(bundle.folder.iterdir()) if path.suffix != ".parquet"]
     for one in project.models:
         times, path = read_times(folder / "costs", one), folder / "tracking" / f"{one.name}-times.md"
         if times:
-            write_atomically(path, cards.timing(one, times).encode())
+            mirror.write(path, cards.timing(one, times).encode())
             files.append(path)
     text = cards.shortened((bundle.folder / f"{model.name}-card.md").read_text())
     registry = Registry(settings, project.name)
@@ -164,5 +166,5 @@ def _show(
 
     version = attempt(registry, act)
     if version:
-        write_atomically(record, json.dumps({"release": bundle.release, "version": version}).encode())
+        mirror.write(record, json.dumps({"release": bundle.release, "version": version}).encode())
     return version

@@ -101,7 +101,7 @@ class _Stage:
         verdict = _verdict(facts, self.project)
         kept = {name: facts[name] for name in ("vectors", "identical", "share", "causes")} | verdict.document()
         self.ledger.record_verdict(self.project.name, "replay", str(batch), verdict.decision, kept)
-        return Day(line=facts["says"], facts={**facts, "report": str(published.folder / REPORT)})
+        return Day(line=facts["says"], facts={**facts, "report": published.address(REPORT)})
 
     def _digests(self, inputs: Inputs) -> dict[str, str]:
         return {**inputs.digests, "definitions": self.contract, "code": self.code}

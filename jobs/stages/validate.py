@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict
 from datetime import date, timedelta
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 
+from jobs import mirror
 from jobs.batch import Batches
 from jobs.expectations import Checker, Verdict, suites_digest
-from jobs.lake import Lake
+from jobs.lake import Lake, address
 from jobs.progress import track
 from jobs.result import Result
 from jobs.settings import Settings
@@ -41,10 +43,12 @@ def run(project: Project, settings: Settings, *, batches: Batches, force: bool =
     known = {day: current(lake.validation(project.name, day)) for day in cleaned}
     stale = [day for day, one in known.items() if force or one is None or dict(one.manifest.inputs) != inputs[day]]
     if stale:
-        checker = Checker(project.name, lake.data_docs())
+        began, docs = time.time_ns(), mirror.fetch_all(lake.data_docs())
+        checker = Checker(project.name, docs)
         for day in track(stale, "validate"):
             known[day] = _judge(checker, lake, project, day, cleaned[day], inputs[day], force)
         checker.build_docs()
+        mirror.send(docs, since_ns=began)
     return _result(project, batches, lake, {day: one for day, one in known.items() if one}, len(stale))
 
 
@@ -107,7 +111,7 @@ def _result(project: Project, batches: Batches, lake: Lake, known: dict[date, Pu
         "expectations": expectations,
         "changed": changed,
         "failures": failures,
-        "docs": str(lake.data_docs() / "index.html"),
+        "docs": address(lake.data_docs() / "index.html"),
         "batches": [
             {"batch": day.isoformat(), "passed": one.manifest.facts["passed"]} for day, one in sorted(known.items())
         ],

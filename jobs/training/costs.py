@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs import mirror
 from jobs.features import dependencies as dependencies_of
 from jobs.features.dependencies import FOUND, dependencies
 from jobs.features.live import state
@@ -21,7 +22,7 @@ from jobs.features.online.packing import HEADER, MARK
 from jobs.projects import hook
 from jobs.release.probability import scores_of
 from jobs.spec import FeatureView, LiveView, Model, Project
-from jobs.storage import Published, digest_code, publish, write_atomically
+from jobs.storage import Published, digest_code, publish
 from jobs.training import fitting, learners, metrics
 from jobs.training.candidates import read_training
 from jobs.training.fitting import Configuration
@@ -67,14 +68,14 @@ def measure_costs(
     path, known = _times(partition, model), read_times(partition, model)
     if known is None or known["candidate"] != candidate.digest:
         found = {"candidate": candidate.digest, **timed(project, model, frame(model).rows)}
-        write_atomically(path, json.dumps(found, indent=1, allow_nan=False).encode())
+        mirror.write(path, json.dumps(found, indent=1, allow_nan=False).encode())
     return published
 
 
 def read_times(partition: Path, model: Model) -> dict[str, Any] | None:
     """The times that `measure_costs` wrote beside a candidate's costs; None without any."""
-    path = _times(partition, model)
-    return json.loads(path.read_bytes()) if path.exists() else None
+    found = mirror.read(_times(partition, model))
+    return json.loads(found) if found is not None else None
 
 
 def _times(partition: Path, model: Model) -> Path:

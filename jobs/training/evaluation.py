@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs import mirror
 from jobs.lake import Lake
 from jobs.release.ledger import Champion
 from jobs.release.scorer import Scorer
@@ -142,8 +143,8 @@ def rival_of(history: Sequence[Champion], releases: Path, run: str) -> Champion 
     So a run that is repeated after its own promotion gets the same answer as before it.
     """
     for champion in reversed(history):
-        manifest = releases / champion.release / MANIFEST
-        if not manifest.is_file() or json.loads(manifest.read_bytes()).get("run") != run:
+        manifest = mirror.read(releases / champion.release / MANIFEST)
+        if manifest is None or json.loads(manifest).get("run") != run:
             return champion
     return None
 

@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jobs import mirror
 from jobs.batch import Batches, parse_day
 from jobs.errors import MissingBatchError
 from jobs.features import leaks, vectors
@@ -151,7 +152,7 @@ def _paths(versions: Mapping[date, Published]) -> list[str]:
 def published_days(folder: Path, last: date = date.max) -> dict[date, Published]:
     """The published partitions of a folder by their day, up to a last one."""
     found = {}
-    for path in sorted(folder.glob("batch=*")):
+    for path in mirror.partitions(folder):
         day = parse_day(path.name.removeprefix("batch="))
         published = current(path) if day <= last else None
         if published:

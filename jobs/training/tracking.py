@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jobs import mirror
 from jobs.release.registry import Logged, Registry, attempt
 from jobs.settings import Settings
 from jobs.spec import Library, Model, Project
-from jobs.storage import Published, write_atomically
+from jobs.storage import Published
 from jobs.training.candidates import read_training
 
 
@@ -26,7 +27,8 @@ def track(
     registry, missing = Registry(settings, project.name), {}
     for (model, library), candidate in published.items():
         record = folder / "tracking" / f"{model.name}-{library}.json"
-        if not record.exists() or json.loads(record.read_bytes())["digest"] != candidate.digest:
+        kept = mirror.read(record)
+        if kept is None or json.loads(kept)["digest"] != candidate.digest:
             missing[record] = _logged(run, model, library, candidate, snapshot)
     if not missing:
         return "logged"
@@ -34,7 +36,7 @@ def track(
     def act(client: Any) -> str:
         for record, logged in missing.items():
             identifier = registry.log(client, logged)
-            write_atomically(record, json.dumps({"run_id": identifier, "digest": logged.digest}).encode())
+            mirror.write(record, json.dumps({"run_id": identifier, "digest": logged.digest}).encode())
         return "logged"
 
     return attempt(registry, act) or "unreachable"
@@ -59,7 +61,7 @@ def _logged(run: str, model: Model, library: str, candidate: Published, snapshot
             "tidemill.negative_control": str(bool(facts.get("negative_control"))).lower(),
             "mlflow.source.git.commit": str(facts.get("git", "")),
         },
-        dataset={"name": f"{run} snapshot", "digest": snapshot.digest, "source": str(snapshot.folder), "rows": snapshot.manifest.rows},
+        dataset={"name": f"{run} snapshot", "digest": snapshot.digest, "source": snapshot.address(), "rows": snapshot.manifest.rows},
         plots=tuple(sorted(candidate.folder.glob("*.png"))),
         files=tuple(candidate.folder / name for name in names if name),
         inputs=model.inputs,

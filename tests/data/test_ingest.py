@@ -18,6 +18,7 @@ from jobs.lake import Lake
 from jobs.settings import Settings
 from jobs.stages import ingest, land
 from jobs.storage import current, verify
+from tests.buckets import remove
 from tests.data.deliveries import (
     DAY,
     FRAUD,
@@ -218,7 +219,7 @@ def test_a_file_that_was_removed_from_the_landing_zone_is_told(settings: Setting
     deliver(settings, {"day.csv": csv(GOOD)})
     deliver(settings, {"copy.csv": csv(GOOD)}, date(2026, 1, 11))
     (path,) = Lake(settings.lake_uri).landing("fraud", "transactions", DAY).glob("*.csv")
-    path.unlink()
+    remove(path)
     with pytest.raises(TamperedError, match="land the file again"):
         ingest.run(FRAUD, settings, batches=Batches.parse("2026-01-11"))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs import mirror
 from jobs.features.live.plan import DAY
 from jobs.lake import Lake
 from jobs.spec import FeatureView, LiveView, Project
@@ -65,10 +66,8 @@ class Before:
 
 def published_us(partition: Path) -> int:
     """When the partition's version was published, in microseconds; 0 when there is none."""
-    try:
-        return (partition / POINTER).stat().st_mtime_ns // 1_000
-    except FileNotFoundError:
-        return 0
+    pointer = partition / POINTER
+    return pointer.stat().st_mtime_ns // 1_000 if mirror.read(pointer) is not None else 0
 
 
 def reached(view: LiveView, times: NDArray[np.int64]) -> tuple[dict[int, range], list[int]]:
@@ -86,7 +85,11 @@ def _version(partition: Path, moment_us: int) -> _Version:
         return _Version(tuple(now.paths()))
     if now.epoch == 1:
         return _Version(changed=True)
-    replaced = [path.parent for path in partition.glob(f"v-*/{MANIFEST}") if path.parent.name != now.folder.name]
+    replaced = [
+        path.parent
+        for path in mirror.fetch_all(partition).glob(f"v-*/{MANIFEST}")
+        if path.parent.name != now.folder.name
+    ]
     if not replaced:
         return _Version(changed=True, lost=True)
     newest = max(replaced, key=_published_ns)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs import mirror
 from jobs.features import vectors
 from jobs.features.dependencies import dependencies
 from jobs.features.inputs import days_between
@@ -199,7 +200,7 @@ class _Some:
     def _contract(self, release: str) -> dict[str, Any]:
         """What a release was made for, as its manifest says; empty when it cannot be read: evidence of nothing."""
         try:
-            manifest = json.loads((self.lake.release(self.project.name, release) / MANIFEST).read_bytes())
+            manifest = json.loads(mirror.read(self.lake.release(self.project.name, release) / MANIFEST) or b"")
             contract = manifest["contract"]
             return {
                 "views": dict(contract["views"]),
