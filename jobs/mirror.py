@@ -206,7 +206,9 @@ def files_named(root: Path, name: str) -> list[Path]:
     at = remote(root)
     if at is None:
         return sorted(root.rglob(name))
-    return [root / found.key.removeprefix(f"{at[1]}/") for found in at[0].listed(f"{at[1]}/") if _last(found.key) == name]
+    return [
+        root / found.key.removeprefix(f"{at[1]}/") for found in at[0].listed(f"{at[1]}/") if _last(found.key) == name
+    ]
 
 
 def recent(root: Path, since: datetime) -> list[Path]:
@@ -232,6 +234,12 @@ def remove_versions(partition: Path, keep: Iterable[str], older_ns: int) -> None
         versions.setdefault(version, []).append((found.key, found.modified_ns))
     old = [one for name, one in versions.items() if name not in kept and max(at for _, at in one) < older_ns]
     at[0].remove([key for one in old for key, _ in one])
+
+
+def remove_all(folder: Path) -> None:
+    """Removes everything below a folder on S3."""
+    if at := remote(folder):
+        at[0].remove([found.key for found in at[0].listed(f"{at[1]}/")])
 
 
 def _last(key: str) -> str:

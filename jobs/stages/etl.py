@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jobs import mirror
 from jobs.batch import Batches
 from jobs.lake import Lake
 from jobs.projects import hook
@@ -89,13 +90,15 @@ def _clean(
     project: Project, settings: Settings, lake: Lake, raw: Raw, days: Mapping[date, Mapping[str, str]], force: bool
 ) -> int:
     """One Spark job for all the days; returns how many partitions it changed."""
-    from jobs.spark import session
+    from jobs.spark import place, session
 
     spark = session(settings)
     read = {key for inputs in days.values() for key in raw if f"{key[0]}/{key[1]}" in inputs}
     tables = {
         source.name: _events(
-            spark, source, [path for key in sorted(read) if key[0] == source.name for path in raw[key].paths()]
+            spark,
+            source,
+            [path for key in sorted(read) if key[0] == source.name for path in _places(raw[key], settings)],
         )
         for source in project.sources
     }
@@ -111,7 +114,9 @@ def _clean(
     try:
         changed = 0
         for name, table in cleaned.items():
-            empty = _write(project, name, table, list(days), scratch / name)
+            empty = _write(project, name, table, list(days), place(scratch / name, settings))
+            if settings.spark_files != "local":
+                mirror.fetch_all(scratch / name)
             for day, inputs in days.items():
                 published = publish(
                     lake.clean(project.name, name, day),
@@ -124,6 +129,17 @@ def _clean(
         return changed
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        if settings.spark_files != "local":
+            mirror.remove_all(scratch)
+
+
+def _places(published: Published, settings: Settings) -> list[str]:
+    from jobs.spark import place
+
+    if settings.spark_files == "local":
+        return published.paths()
+    names = (name for name in sorted(published.manifest.files) if name.endswith(".parquet"))
+    return [place(published.partition / published.version / name, settings) for name in names]
 
 
 def _events(spark: SparkSession, source: Source, paths: list[str]) -> DataFrame:
@@ -169,7 +185,7 @@ def _spark_schema(source: Source, *, files: bool = False) -> str:
     return ", ".join(f"`{name}` {type_}" for name, type_ in columns)
 
 
-def _write(project: Project, name: str, table: DataFrame, days: list[date], folder: Path) -> pa.Schema:
+def _write(project: Project, name: str, table: DataFrame, days: list[date], folder: str) -> pa.Schema:
     """Writes a table as one sorted file a day, and returns its schema for the days that have no rows."""
     from pyspark.sql import functions as F
     from pyspark.sql.pandas.types import to_arrow_schema
@@ -178,7 +194,7 @@ def _write(project: Project, name: str, table: DataFrame, days: list[date], fold
     time, key = (source.event_time, source.event_id) if source else ("event_time", "event_id")
     dated = table.withColumn(_DAY, F.to_date(time)).where(F.col(_DAY).isin(days))
     spread = dated.repartition(min(len(days), 8), _DAY).sortWithinPartitions(_DAY, time, key)
-    spread.write.partitionBy(_DAY).mode("overwrite").parquet(str(folder))
+    spread.write.partitionBy(_DAY).mode("overwrite").parquet(folder)
     return to_arrow_schema(table.schema, timezone="UTC")
 
 
