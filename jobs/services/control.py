@@ -43,7 +43,8 @@ def up() -> Result:
         wanted = programs(settings)
         running = _running(settings)
         _check_ports(settings, [program for program in wanted if program.name not in running])
-        postgres.prepare(settings)
+        if settings.postgres_url is None:
+            postgres.prepare(settings)
         supervisor.start(settings, wanted)
         running &= _running(settings)  # those whose configuration changed were stopped
         needed = [program for program in wanted if not program.idle]
@@ -91,9 +92,12 @@ def down() -> Result:
 
 def _bring_up(settings: Settings, wanted: list[Program]) -> dict[str, float]:
     with Board([program.name for program in wanted], settings) as board, ThreadPoolExecutor(max_workers=2) as pool:
-        _start(settings, ["postgres"])
-        board.wait(["postgres"], until=PATIENCE_SECONDS)
-        postgres.make_databases(settings)
+        if settings.postgres_url is None:
+            _start(settings, ["postgres"])
+            board.wait(["postgres"], until=PATIENCE_SECONDS)
+            postgres.make_databases(settings)
+        else:
+            postgres.make_own_databases(settings)
         migration = pool.submit(_migrate_airflow, settings)
         _start(settings, [program.name for program in wanted if program.name not in (*AIRFLOW, "postgres")])
         _after(migration, lambda: _start(settings, AIRFLOW))

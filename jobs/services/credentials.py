@@ -7,6 +7,7 @@ import json
 import secrets
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from jobs.services import places
 from jobs.services.ports import port, url
@@ -53,7 +54,10 @@ def ensure(settings: Settings) -> Credentials:
 
 
 def database_url(settings: Settings, name: str, driver: str = "postgresql") -> str:
-    """The URL of one of the embedded databases, over its Unix socket."""
+    """The URL of one of the databases: on the PostgreSQL that the settings name, else of the embedded one's socket."""
+    if settings.postgres_url:
+        own = urlsplit(settings.postgres_url.get_secret_value())
+        return own._replace(scheme=driver, path=f"/{name}").geturl()
     password = ensure(settings).databases[name]
     return f"{driver}://{name}:{password}@/{name}?host={places.sockets_path(settings) / 'pg'}"
 
@@ -64,7 +68,7 @@ def values(settings: Settings) -> dict[str, str]:
     Spark's client asks for TLS when there is a token, except of the host named localhost.
     """
     known = ensure(settings)
-    return {
+    return _chosen(settings) | {
         "TIDEMILL_PORT_BASE": str(settings.port_base),
         "TIDEMILL_DATABASE_URL": database_url(settings, "tidemill"),
         "TIDEMILL_OPTUNA_URL": database_url(settings, "optuna", "postgresql+psycopg2"),
@@ -80,6 +84,15 @@ def values(settings: Settings) -> dict[str, str]:
         "TIDEMILL_AIRFLOW_USERNAME": "admin",
         "TIDEMILL_AIRFLOW_PASSWORD": known.airflow,
     }
+
+
+def _chosen(settings: Settings) -> dict[str, str]:
+    """What differs from how this machine does it by itself, so that every later command does it so as well."""
+    named = {"TIDEMILL_LAKE_URI": settings.lake_uri, "TIDEMILL_ONLINE_STORE_URL": settings.online_store_url}
+    chosen = {name: value for name, value in named.items() if "://" in value and not value.startswith("sqlite:")}
+    if settings.postgres_url:
+        chosen["TIDEMILL_POSTGRES_URL"] = settings.postgres_url.get_secret_value()
+    return chosen
 
 
 def write_settings(settings: Settings) -> Path:

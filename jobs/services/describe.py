@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from jobs.lake import Lake
+from jobs.lake import Lake, address
 from jobs.projects import PROJECTS
 from jobs.result import Result
 from jobs.services.ports import SLOTS, port
@@ -117,7 +117,7 @@ def folders(project: Project, settings: Settings) -> dict[str, str]:
         "runs": lake.run(project.name, "any").parent,
         "releases": lake.release(project.name, "any").parent,
     }
-    return {name: str(path) for name, path in above.items()}
+    return {name: address(path) for name, path in above.items()}
 
 
 def _source(source: Any) -> dict[str, Any]:

@@ -8,8 +8,9 @@ import pwd
 import shutil
 import subprocess
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from jobs.errors import ServiceError
+from jobs.errors import ServiceError, SettingError
 from jobs.services import credentials, places
 from jobs.settings import Settings
 
@@ -118,11 +119,44 @@ def make_databases(settings: Settings) -> None:
                 connection.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(identifier))
 
 
+def make_own_databases(settings: Settings) -> None:
+    """Makes the databases that the settings' own PostgreSQL has not; raises SettingError naming all that are missing.
+
+    They belong to the URL's user; a user who may not make databases finds those that somebody made before.
+    """
+    import psycopg
+    from psycopg import sql
+
+    server = settings.need("postgres_url")
+    own = urlsplit(server)
+    if not own.path.strip("/"):
+        server = own._replace(path="/postgres").geturl()
+    place = f"{own.hostname or 'its socket'}:{own.port or 5432}"
+    try:
+        with psycopg.connect(server, autocommit=True, connect_timeout=10) as connection:
+            known = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
+            missing = [name for name in credentials.DATABASES if name not in known]
+            try:
+                for name in missing:
+                    connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            except psycopg.errors.InsufficientPrivilege:
+                raise SettingError(
+                    f"the PostgreSQL at {place} has no databases {', '.join(missing)}, and user {own.username!r} may not "
+                    "make them; nothing was started. Make them for that user, or name one with CREATEDB in "
+                    "TIDEMILL_POSTGRES_URL"
+                ) from None
+    except psycopg.OperationalError as error:
+        raise SettingError(
+            f"the PostgreSQL at {place}, which TIDEMILL_POSTGRES_URL names, cannot be reached: "
+            f"{str(error).strip().splitlines()[-1]}; nothing else was started"
+        ) from None
+
+
 def has_table(settings: Settings, database: str, table: str) -> bool:
     """Whether a database has a table of that name."""
     import psycopg
 
-    with psycopg.connect(_superuser(settings, database)) as connection:
+    with psycopg.connect(credentials.database_url(settings, database)) as connection:
         row = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (f"public.{table}",)).fetchone()
     return bool(row and row[0])
 

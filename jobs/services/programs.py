@@ -33,7 +33,8 @@ class Program:
 
 def programs(settings: Settings) -> list[Program]:
     """Every service of this installation, in the order they are started; writes their configuration files."""
-    found = [_postgres(settings), _spark(settings), _mlflow(settings), _router(settings)]
+    found = [] if settings.postgres_url else [_postgres(settings)]
+    found += [_spark(settings), _mlflow(settings), _router(settings)]
     return found + slots(settings) + _airflow(settings)
 
 
@@ -107,7 +108,7 @@ def _mlflow(settings: Settings) -> Program:
         command=[str(places.environment_python("jobs")), "-m", "jobs.services.mlflow_server", str(number)],
         environment={
             "MLFLOW_BACKEND_STORE_URI": credentials.database_url(settings, "mlflow", "postgresql+psycopg2"),
-            "MLFLOW_ARTIFACTS_DESTINATION": str(work / "artifacts"),
+            "MLFLOW_ARTIFACTS_DESTINATION": _artifacts(settings, work),
             "MLFLOW_AUTH_CONFIG_PATH": str(authentication),
             "MLFLOW_AUTH_ADMIN_USERNAME": "admin",
             "MLFLOW_AUTH_ADMIN_PASSWORD": known.mlflow,
@@ -121,6 +122,12 @@ def _mlflow(settings: Settings) -> Program:
         folder=work,
         port=number,
     )  # fmt: skip
+
+
+def _artifacts(settings: Settings, work: Path) -> str:
+    """Where MLflow keeps files: beside the lake where that is on S3."""
+    lake = settings.lake_uri
+    return f"{lake.rstrip('/')}/mlflow" if lake.startswith("s3://") else str(work / "artifacts")
 
 
 def _router(settings: Settings) -> Program:

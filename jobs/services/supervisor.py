@@ -71,7 +71,7 @@ def start(settings: Settings, programs: Iterable[Program]) -> None:
 def environment(settings: Settings) -> dict[str, str]:
     """What every service inherits: little, the marker it is found by, and the settings made in this shell."""
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "USER", "LOGNAME")}
-    kept |= {name: value for name, value in os.environ.items() if name.startswith("TIDEMILL_")}
+    kept |= {name: value for name, value in os.environ.items() if name.startswith(("TIDEMILL_", "AWS_"))}
     home = str(places.home(settings))
     return kept | {"LANG": "C.UTF-8", "TZ": "UTC", "TIDEMILL_HOME": home, places.MARKER: home}
 

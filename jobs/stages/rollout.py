@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any
 
 from jobs.errors import NothingToDo, UsageError
+from jobs.lake import address
 from jobs.release.ledger import Ledger
 from jobs.release.registry import reconcile, set_aliases
 from jobs.result import Result
@@ -157,9 +158,9 @@ def _kept(controller: Controller, rollout: Rollout) -> dict[str, str]:
     told = controller.slots.assignment(project, rollout.slot)
     serves = told is not None and told.release == rollout.release
     kept = {
-        "bundle": str(controller.lake.release(project, rollout.release)),
-        "shadow answers": str(controller.lake.shadow(project, date.min).parent),
-        "served answers": str(controller.lake.landing(project, PREDICTIONS.name, date.min).parent),
+        "bundle": address(controller.lake.release(project, rollout.release)),
+        "shadow answers": address(controller.lake.shadow(project, date.min).parent),
+        "served answers": address(controller.lake.landing(project, PREDICTIONS.name, date.min).parent),
     }
     return kept | ({"slot": f"{controller.slots.url(project, rollout.slot)} (no traffic)"} if serves else {})
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -108,3 +110,29 @@ def test_the_last_retrain_request_is_the_newest_batch_with_its_first_reasons(url
 def test_a_database_that_is_away_is_a_sentence():
     with pytest.raises(ServiceError, match=r"did not answer.*tidemill up"), Ledger("postgresql://127.0.0.1:1/none"):
         pass
+
+
+@pytest.mark.fault("F65")
+def test_a_connection_cut_in_the_middle_of_a_promotion_leaves_no_half_of_it(url):
+    with Ledger(url) as ledger:
+        ledger.promote("fraud", 0, "r-1", "d-1")
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(url) as holder, psycopg.connect(url, autocommit=True) as other:
+        holder.execute("LOCK TABLE tidemill.promotion IN ACCESS EXCLUSIVE MODE")
+
+        def promote() -> None:
+            with Ledger(url) as ledger:
+                ledger.promote("fraud", 1, "r-2", "d-2")
+
+        cut = pool.submit(promote)
+        query = "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND wait_event_type = 'Lock' AND datname = current_database()"  # fmt: skip
+        deadline = time.monotonic() + 60
+        while not other.execute(query).fetchall() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        with pytest.raises(ServiceError):
+            cut.result(60)
+        holder.rollback()
+    with Ledger(url) as ledger:
+        champion = ledger.champion("fraud")
+        assert champion is not None
+        assert (champion.epoch, champion.release, len(ledger.history("fraud"))) == (1, "r-1", 1)
+        assert ledger.promote("fraud", 1, "r-2", "d-2").epoch == 2
