@@ -14,11 +14,13 @@ from _stage import batch
 from airflow.providers.standard.triggers.file import FileTrigger
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import Asset, BaseSensorOperator, CronDataIntervalTimetable
+from airflow.sdk.exceptions import AirflowException
+from airflow.triggers.base import BaseTrigger
 from croniter import croniter  # type: ignore[import-untyped]
 
 from jobs.batch import Batches, day_end
-from jobs.lake import Lake
-from jobs.settings import Settings
+from jobs.lake import Lake, address, mirrored
+from jobs.settings import Settings, region
 from jobs.spec import Project
 
 DAILY = CronDataIntervalTimetable("0 0 * * *", timezone="UTC")
@@ -78,18 +80,43 @@ class Await(BaseSensorOperator):
             self.log.info("batch %s is due at %s", day, due)
             self.defer(trigger=DateTimeTrigger(due), method_name="execute")
         folder = self.folder(Lake(Settings.load().lake_uri), batch=day)
-        if not any(folder.glob(self.files)):
-            self.log.info("waiting for %s/%s", folder, self.files)
-            self.defer(
-                trigger=FileTrigger(f"{escape(str(folder))}/{self.files}", poke_interval=self.poke_interval),
-                method_name="execute",
-                timeout=timedelta(seconds=self.timeout),
-            )
-        self.log.info("found %s/%s", folder, self.files)
+        if isinstance(event, dict) and event.get("status") == "error":
+            raise AirflowException(f"the wait for {address(folder)}/{self.files} ended: {event.get('message')}")
+        trigger = _missing(folder, self.files, self.poke_interval)
+        if trigger:
+            self.log.info("waiting for %s/%s", address(folder), self.files)
+            self.defer(trigger=trigger, method_name="execute", timeout=timedelta(seconds=self.timeout))
+        self.log.info("found %s/%s", address(folder), self.files)
 
     def due_at(self, day: date) -> datetime:
         """The first time, after the day is over, that the project's schedule names."""
         return datetime.fromtimestamp(croniter(self.due, day_end(day) - timedelta(seconds=1)).get_next(float), tz=UTC)
+
+
+def _missing(folder: Path, files: str, poke_interval: float) -> BaseTrigger | None:
+    """What fires once a folder, or its place on S3, holds such a file; None when it does."""
+    if not mirrored(folder):
+        pattern = f"{escape(str(folder))}/{files}"
+        return None if any(folder.glob(files)) else FileTrigger(pattern, poke_interval=poke_interval)
+    from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+    from airflow.providers.amazon.aws.triggers.s3 import S3KeyTrigger
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket, _, prefix = address(folder).removeprefix("s3://").partition("/")
+    key = f"{escape(prefix)}/{files}"
+    try:
+        there = S3Hook(aws_conn_id=None, region_name=region()).check_for_wildcard_key(key, bucket)
+    except (BotoCoreError, ClientError) as error:
+        raise AirflowException(
+            f"the lake cannot be looked into at {address(folder)}: {error}; nothing was started. Look at "
+            "TIDEMILL_LAKE_URI, AWS_REGION and what Airflow's role may do (s3:ListBucket, s3:GetObject)"
+        ) from None
+    if there:
+        return None
+    return S3KeyTrigger(
+        bucket_name=bucket, bucket_key=key, wildcard_match=True, aws_conn_id=None, region_name=region(),
+        poke_interval=poke_interval,
+    )  # fmt: skip
 
 
 def landings(project: Project) -> list[Await]:

@@ -1,18 +1,16 @@
-"""How a stage becomes a task: a `tidemill` command, started without a shell, whose exit code says what happened."""
+"""How a stage becomes a task: a `tidemill` command, here or on AWS, whose exit code says what happened."""
 
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
+from _compute import Computer, computer, links
 from _conf import Conf, read
-from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
@@ -20,7 +18,6 @@ from airflow.sdk.execution_time.context import context_to_airflow_vars
 
 from jobs.spec import Project
 
-ROOT = Path(__file__).resolve().parents[1]
 DONE, USAGE, NOTHING = 0, 2, 99
 MINUTES = {"ingest": 60, "etl": 120, "features": 120, "train": 360, "evaluate": 60}
 """How long a stage may take before it is killed, where half an hour is not enough."""
@@ -64,6 +61,7 @@ class Stage(BaseOperator):
     ) -> None:
         super().__init__(**rest)
         self.command, self.project, self.conf, self.fixed, self.given = command, project.name, conf, options, given
+        self.operator_extra_links = links(command.split(maxsplit=1)[0])
 
     def execute(self, context: Any) -> None:
         """Runs the command; raises what Airflow makes a skip or a failure of."""
@@ -80,12 +78,7 @@ class Stage(BaseOperator):
             values |= given(conf, context)
         arguments = [*self.command.split(), *flags(values), *more]
         self.log.info("the same by hand: tidemill %s", shlex.join(arguments))
-        command = os.environ.get("TIDEMILL_COMMAND", str(ROOT / ".venv" / "jobs" / "bin" / "tidemill"))
-        # Airflow's configuration holds its passwords, which are no business of a stage.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW__")}
-        environment |= context_to_airflow_vars(context, in_env_var_format=True)
-        result = self.process.run_command([command, *arguments], env=environment, cwd=str(ROOT))
-        return result.exit_code, result.output
+        return self.computer.run(arguments, context_to_airflow_vars(context, in_env_var_format=True), context)
 
     def fail_unless_done(self, code: int) -> None:
         """Raises AirflowFailException for a usage error and AirflowException for any other failure."""
@@ -95,13 +88,13 @@ class Stage(BaseOperator):
             raise AirflowException(f"`tidemill {self.command}` ended with exit code {code}; see the line above")
 
     @cached_property
-    def process(self) -> SubprocessHook:
-        """The command's process group, which is ended with the task."""
-        return SubprocessHook()
+    def computer(self) -> Computer:
+        """What runs the command: this machine, or AWS where TIDEMILL_COMPUTE says so for the stage."""
+        return computer(self.command.split()[0], self)
 
     def on_kill(self) -> None:
         """Ends the command when the task is ended or takes too long."""
-        self.process.send_sigterm()  # type: ignore[no-untyped-call]
+        self.computer.stop()
 
 
 class Rollout(Stage):

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jobs.errors import ServiceError, SettingError, TidemillError
+from jobs.settings import region
 
 ATTEMPTS = 6
 """How often a call is tried in all: pauses of up to 1, 2, 4, 8 and 16 seconds between."""
@@ -213,7 +214,7 @@ def client() -> Any:
         s3={"addressing_style": "path" if own else "auto"},
     )
     try:
-        return boto3.client("s3", config=config, region_name=os.environ.get("AWS_REGION"))
+        return boto3.client("s3", config=config, region_name=region())
     except (BotoCoreError, ValueError) as error:
         raise SettingError(
             f"the AWS settings of this process are wrong: {error}; nothing was started. Look at AWS_PROFILE, AWS_REGION "

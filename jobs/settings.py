@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs.errors import SettingError
 
 ROOT = Path(__file__).resolve().parents[1]
 HOME = Path(os.environ.get("TIDEMILL_HOME", ROOT / "var"))
+
+
+Compute = Literal["local", "ecs", "ecs-large", "emr"]
+_NEEDS: dict[str, tuple[str, ...]] = {
+    "ecs": ("ecs_cluster", "ecs_task", "ecs_subnets", "ecs_security_groups", "ecs_log_group"),
+    "ecs-large": ("ecs_cluster", "ecs_task_large", "ecs_subnets", "ecs_security_groups", "ecs_log_group"),
+    "emr": ("emr_application", "emr_role", "emr_entry_point"),
+}
+_ON_SPARK = ("etl",)
+"""Stages that EMR can run: Spark does the work, and they need neither ledger nor MLflow."""
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/]+)*/?\Z")
 
 
 class Settings(BaseSettings):
@@ -25,9 +38,11 @@ class Settings(BaseSettings):
     home: Path = HOME
     """All state of this installation; nothing is written elsewhere but sockets."""
     lake_uri: str = str(HOME / "lake")
-    """A folder, or s3://BUCKET/PREFIX: see docs/cloud-storage.md."""
+    """A folder, or s3://BUCKET/PREFIX: see docs/storage-and-compute.md."""
     lake_kms_key: str | None = None
     """The KMS key that encrypts what is written to a lake on S3; without one the bucket's own default does."""
+    postgres_url: SecretStr | None = None
+    """A PostgreSQL of your own for everything, as postgresql://USER:PASSWORD@HOST:5432/; without it one is embedded."""
     database_url: SecretStr | None = None
     """The ledger's PostgreSQL, as postgresql://user:password@/tidemill?host=/socket/folder."""
     optuna_url: SecretStr | None = None
@@ -39,6 +54,9 @@ class Settings(BaseSettings):
     spark_remote: str | None = None
     """A Spark Connect server, as sc://127.0.0.1:8704/;token=…; without one a local session is started."""
     spark_master: str = "local[2]"
+    """Empty where spark-submit says it, as on EMR."""
+    spark_files: Literal["local", "s3", "s3a"] = "local"
+    """How Spark reads a lake on S3: `local` by this machine's copy, `s3` on EMR, `s3a` where its jars are."""
     warehouse: Literal["duckdb", "spark"] = "duckdb"
     """Where the dbt models run; both give the same rows."""
     training_max_rows_local: int = 20_000_000
@@ -47,6 +65,28 @@ class Settings(BaseSettings):
     """How many of Spark's tasks XGBoost trains with then."""
     online_store_url: str = f"sqlite:///{HOME / 'online'}"
     """sqlite:///FOLDER (a file a project), redis://HOST:PORT/DB or dynamodb://TABLE?region=…; see docs/operations.md."""
+    compute: dict[str, Compute] = {}
+    """Where Airflow runs a stage, as {"etl": "emr", "train": "ecs-large", "*": "ecs"}; what is not named runs locally."""
+    ecs_cluster: str | None = None
+    ecs_task: str | None = None
+    """The task definition that runs a stage; its container `jobs` holds the settings and secrets."""
+    ecs_task_large: str | None = None
+    """The same with more memory, for `ecs-large`."""
+    ecs_subnets: str | None = None
+    """Subnets, with commas between."""
+    ecs_security_groups: str | None = None
+    ecs_capacity_provider: str = "FARGATE"
+    """FARGATE_SPOT costs less, and AWS may stop a task at any time: the attempt is then repeated."""
+    ecs_log_group: str | None = None
+    """Where the task definition's awslogs driver writes, with the stream prefix `tidemill`."""
+    emr_application: str | None = None
+    """The EMR Serverless application's id."""
+    emr_role: str | None = None
+    """What a job may do, as arn:aws:iam::…:role/…."""
+    emr_entry_point: str | None = None
+    """Where jobs/emr.py is for EMR: s3://…, or local:///… in an image of your own."""
+    emr_spark_parameters: str = ""
+    """More of spark-submit's options, such as --archives s3://…/environment.tar.gz#environment."""
     serving_url: str = "http://127.0.0.1:8700"
     """The router, as clients reach it."""
     router_admin_url: str = "http://127.0.0.1:8701"
@@ -59,6 +99,13 @@ class Settings(BaseSettings):
     airflow_username: str = "admin"
     airflow_password: SecretStr | None = None
 
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        faults = list(_faults(self))
+        if faults:
+            raise ValueError("\n- ".join(faults))
+        return self
+
     @classmethod
     def load(cls) -> Self:
         """The settings of this process; raises SettingError naming every one that does not parse."""
@@ -66,7 +113,10 @@ class Settings(BaseSettings):
             return cls()
         except ValidationError as error:
             faults = [
-                f"- TIDEMILL_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in error.errors()
+                f"- TIDEMILL_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}"
+                if fault["loc"]
+                else f"- {fault['msg'].removeprefix('Value error, ')}"
+                for fault in error.errors()
             ]
             raise SettingError(
                 "\n".join(["these settings are wrong (environment or settings.env):", *faults])
@@ -80,3 +130,28 @@ class Settings(BaseSettings):
                 f"TIDEMILL_{name.upper()} is not set; start the services with `make up`, or set it to your own"
             )
         return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+
+def region() -> str | None:
+    """The AWS region of this process: boto3 itself reads only the second name, containers have the first."""
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+
+
+def _faults(settings: Settings) -> Iterator[str]:
+    """What each setting means only together with others, and those that are missing for it, each with where it is from."""
+    lake = settings.lake_uri
+    if "://" in lake and not _BUCKET.match(lake):
+        yield f"TIDEMILL_LAKE_URI: {lake!r} must be a folder or s3://BUCKET/PREFIX"
+    if settings.spark_files != "local" and not lake.startswith("s3://"):
+        yield f"TIDEMILL_SPARK_FILES: {settings.spark_files!r} is for a lake on S3; TIDEMILL_LAKE_URI is {lake!r}"
+    used = {where for where in settings.compute.values() if where != "local"}
+    if used and not lake.startswith("s3://"):
+        yield f"TIDEMILL_LAKE_URI: stages on {', '.join(sorted(used))} cannot see {lake!r}; it must be s3://BUCKET/PREFIX"
+    for stage, where in settings.compute.items():
+        if where == "emr" and stage not in _ON_SPARK:
+            yield f"TIDEMILL_COMPUTE: {stage!r} cannot run on emr, only {', '.join(_ON_SPARK)} can; take ecs-large"
+    needed = dict.fromkeys(name for where in sorted(used) for name in _NEEDS[where])
+    for name in needed:
+        if not getattr(settings, name):
+            by = ", ".join(where for where in sorted(used) if name in _NEEDS[where])
+            yield f"TIDEMILL_{name.upper()}: is not set, and TIDEMILL_COMPUTE has stages on {by}; Terraform's output has it"

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from jobs import bucket, mirror
 
@@ -46,6 +47,13 @@ def aws() -> Iterator[str]:
                 os.environ[name] = value
         forget()
         process.communicate()
+
+
+def client(service: str) -> Any:
+    """A client of this test's AWS."""
+    import boto3
+
+    return boto3.client(service, region_name=CREDENTIALS["AWS_REGION"])
 
 
 def forget() -> None:

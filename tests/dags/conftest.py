@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,14 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return parsed(tmp_path_factory.mktemp("bag"))
 
 
-def parsed(home: Path, *path: Path) -> dict[str, Any]:
-    """The same, with more folders on Python's path."""
+def parsed(home: Path, *path: Path, more: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The same, with more folders on Python's path, and more in the environment."""
     environment = {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "PYTHONPATH": os.pathsep.join(map(str, [*path, ROOT])),
         "PATH": os.environ["PATH"],
+        **(more or {}),
     }
     answer = subprocess.run(
         [ORCHESTRATE / "python", Path(__file__).with_name("dump_dags.py"), ROOT / "dags"],

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import Any
 
 import pytest
 
@@ -24,6 +20,7 @@ from jobs.lake import MIRROR
 from jobs.settings import ROOT
 from jobs.storage import POINTER, Published, current, publish, require, verify
 from tests import buckets
+from tests.proxies import Answer, Asked, between
 
 
 @pytest.fixture
@@ -129,52 +126,19 @@ def test_large_files_go_in_parts_and_everything_is_encrypted_with_the_key(machin
 
 
 @contextmanager
-def failing(address: str, status: int, code: str, times: int, headers: dict[str, str] | None = None) -> Iterator[list[str]]:  # fmt: skip
+def failing(
+    address: str, status: int, code: str, times: int, headers: dict[str, str] | None = None
+) -> Iterator[list[str]]:
     """An S3 that answers so the first times it is asked; what it was asked is listed."""
-    asked: list[str] = []
-    host = address.removeprefix("http://")
+    lines: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def change(asked: Asked, forward: Callable[[], Answer]) -> Answer:
+        lines.append(asked.line)
+        said = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+        return Answer(status, said, headers or {}) if len(lines) <= times else forward()
 
-        def answer(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            asked.append(f"{self.command} {self.path}")
-            if len(asked) <= times:
-                said = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
-                given: Any = headers or {}
-                self.send_response(status)
-            else:
-                connection = http.client.HTTPConnection(host)
-                connection.request(self.command, self.path, body, dict(self.headers.items()))
-                found = connection.getresponse()
-                said = found.read()
-                given = {key: value for key, value in found.getheaders() if key.lower() in ("etag", "last-modified")}
-                given |= {key: value for key, value in found.getheaders() if key.lower().startswith("x-amz-")}
-                self.send_response(found.status)
-            for key, value in given.items():
-                self.send_header(key, value)
-            self.send_header("Content-Length", str(len(said)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(said)
-
-        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = answer
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{server.server_port}"
-    buckets.forget()
-    try:
-        yield asked
-    finally:
-        os.environ["AWS_ENDPOINT_URL"] = address
-        buckets.forget()
-        server.shutdown()
-        server.server_close()
+    with between(address, change):
+        yield lines
 
 
 @pytest.mark.fault("F67")

@@ -1,0 +1,230 @@
+"""Stages on AWS: the requests that reach its API, what comes back, and what goes wrong there."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from jobs.errors import SettingError
+from jobs.settings import ROOT, Settings
+from tests import buckets
+from tests.buckets import client
+from tests.dags.airflow_here import ORCHESTRATE
+from tests.dags.conftest import parsed
+from tests.proxies import Answer, Asked, between
+
+ARGUMENTS = ["etl", "--project", "fraud", "--batch", "2026-01-10"]
+GROUP = "/tidemill/jobs"
+ECS = {
+    "TIDEMILL_ECS_CLUSTER": "tidemill", "TIDEMILL_ECS_TASK": "tidemill-small", "TIDEMILL_ECS_TASK_LARGE": "tidemill-large",
+    "TIDEMILL_ECS_SECURITY_GROUPS": "sg-1", "TIDEMILL_ECS_LOG_GROUP": GROUP,
+}  # fmt: skip
+EMR = {
+    "TIDEMILL_EMR_ROLE": "arn:aws:iam::123456789012:role/spark", "TIDEMILL_EMR_ENTRY_POINT": "s3://code/emr.py",
+    "TIDEMILL_EMR_SPARK_PARAMETERS": "--archives s3://code/environment.tar.gz#environment",
+}  # fmt: skip
+Change = Callable[[Asked, Callable[[], Answer]], Answer]
+
+
+@pytest.fixture
+def lake_name(aws: str) -> str:
+    return f"s3://{buckets.new_bucket()}/lake"
+
+
+@pytest.fixture
+def ecs(aws: str, lake_name: str) -> dict[str, str]:
+    """The settings of a cluster that moto has, with both task definitions and a log group."""
+    service = client("ecs")
+    service.create_cluster(clusterName="tidemill")
+    for family in ("tidemill-small", "tidemill-large"):
+        service.register_task_definition(
+            family=family, networkMode="awsvpc", requiresCompatibilities=["FARGATE"], cpu="1024", memory="2048",
+            containerDefinitions=[{"name": "jobs", "image": "tidemill/jobs", "memory": 2048}],
+        )  # fmt: skip
+    logs = client("logs")
+    if not logs.describe_log_groups(logGroupNamePrefix=GROUP)["logGroups"]:
+        logs.create_log_group(logGroupName=GROUP)
+    subnet = client("ec2").describe_subnets()["Subnets"][0]["SubnetId"]
+    return ECS | {"TIDEMILL_LAKE_URI": lake_name, "TIDEMILL_ECS_SUBNETS": subnet}
+
+
+@pytest.fixture
+def emr(aws: str, lake_name: str) -> dict[str, str]:
+    application = client("emr-serverless").create_application(name="spark", releaseLabel="emr-7.9.0", type="SPARK")
+    return EMR | {"TIDEMILL_LAKE_URI": lake_name, "TIDEMILL_EMR_APPLICATION": application["applicationId"]}
+
+
+def run(settings: dict[str, str], compute: dict[str, str], stage: str = "etl", *then: str) -> dict[str, Any]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMILL_")}
+    environment |= settings | {"TIDEMILL_COMPUTE": json.dumps(compute), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [ORCHESTRATE / "python", "tests/dags/compute.py", stage, json.dumps(ARGUMENTS), *then],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def ended(code: int | None, **task: str) -> Change:
+    """An ECS whose container writes two lines and ends so; moto's never runs anything."""
+
+    def change(asked: Asked, forward: Callable[[], Answer]) -> Answer:
+        answer = forward()
+        if asked.operation == "RunTask" and answer.status == 200:
+            (one,) = answer.json["tasks"]
+            stream = f"tidemill/jobs/{one['taskArn'].rpartition('/')[2]}"
+            logs = client("logs")
+            logs.create_log_stream(logGroupName=GROUP, logStreamName=stream)
+            events = [{"timestamp": 1_800_000_000_000 + at, "message": text} for at, text in enumerate(("began", "{}"))]
+            logs.put_log_events(logGroupName=GROUP, logStreamName=stream, logEvents=events)
+        if asked.operation == "DescribeTasks":
+            found = answer.json
+            for one in found["tasks"]:
+                container = {"name": "jobs", "lastStatus": "STOPPED"} | ({} if code is None else {"exitCode": code})
+                one |= {"lastStatus": "STOPPED", "containers": [container], **task}
+            answer.body = json.dumps(found).encode()
+        return answer
+
+    return change
+
+
+@pytest.mark.parametrize(("compute", "definition"), [({"*": "ecs"}, "tidemill-small"), ({"etl": "ecs-large", "*": "ecs"}, "tidemill-large")])  # fmt: skip
+@pytest.mark.parametrize("code", [0, 1, 2, 99])
+def test_an_ecs_task_has_the_same_arguments_and_its_exit_code_is_the_stages(
+    aws: str, ecs: dict[str, str], compute: dict[str, str], definition: str, code: int
+) -> None:
+    if code not in (0, 99) and "etl" in compute:
+        pytest.skip("the codes are the same on either size")
+    with between(aws, ended(code)) as asked:
+        found = run(ecs, compute)
+    (request,) = [one.body for one in asked if one.operation == "RunTask"]
+    assert (found.get("code"), found.get("line")) == (code, "{}"), found
+    assert (request["cluster"], request["taskDefinition"]) == ("tidemill", definition)
+    assert request["networkConfiguration"]["awsvpcConfiguration"] == {
+        "subnets": [ecs["TIDEMILL_ECS_SUBNETS"]], "securityGroups": ["sg-1"], "assignPublicIp": "DISABLED",
+    }  # fmt: skip
+    (container,) = request["overrides"]["containerOverrides"]
+    assert (container["name"], container["command"]) == ("jobs", ARGUMENTS)
+    assert {"name": "AIRFLOW_CTX_DAG_ID", "value": "fraud_data"} in container["environment"]
+    assert found["links"] == ["CloudWatchEventsLink"]
+    assert found["pushed"]["cloudwatch_events"]["awslogs_group"] == GROUP
+
+
+def test_an_attempt_whose_worker_died_is_taken_up_and_a_task_is_stopped_with_its_stage(
+    aws: str, ecs: dict[str, str]
+) -> None:
+    with between(aws, ended(0)) as asked:
+        assert run(ecs, {"*": "ecs"})["code"] == 0
+        assert run(ecs, {"*": "ecs"}, "etl", "stop")["code"] == 0
+    names = [one.operation for one in asked]
+    assert names.count("RunTask") == 1, "moto's first task still runs"
+    (stopped,) = [one.body for one in asked if one.operation == "StopTask"]
+    assert stopped["reason"] == "ended by Airflow"
+
+
+@pytest.mark.fault("F13")
+@pytest.mark.parametrize(
+    ("task", "told"),
+    [({"stopCode": "SpotInterruption", "stoppedReason": "Your Spot Task was interrupted."}, "SpotInterruption: Your Spot"),
+     ({"stopCode": "TaskFailedToStart", "stoppedReason": "CannotPullContainerError"}, "CannotPullContainerError"),
+     ({"stopCode": "EssentialContainerExited", "stoppedReason": "OutOfMemoryError"}, "OutOfMemoryError")],
+)  # fmt: skip
+def test_a_task_that_ecs_stopped_is_tried_again(aws: str, ecs: dict[str, str], task: dict[str, str], told: str) -> None:
+    with between(aws, ended(None, **task)):
+        found = run(ecs, {"*": "ecs"})
+    assert found["raised"] == "AirflowException", found
+    assert told in found["message"]
+    assert "nothing of it was published" in found["message"]
+
+
+@pytest.mark.fault("F13")
+def test_what_ecs_refuses_is_not_tried_again(aws: str, ecs: dict[str, str]) -> None:
+    def change(asked: Asked, forward: Callable[[], Answer]) -> Answer:
+        said = json.dumps({"__type": "AccessDeniedException", "message": "no ecs:RunTask"}).encode()
+        return Answer(400, said) if asked.operation == "RunTask" else forward()
+
+    with between(aws, change):
+        found = run(ecs, {"*": "ecs"})
+    assert found["raised"] == "AirflowFailException", found
+    assert "iam:PassRole" in found["message"]
+
+
+def spark(state: str, details: str = "", *, works: bool = True) -> Change:
+    """An EMR that runs the job's entry point, as spark-submit would, and ends so."""
+
+    def change(asked: Asked, forward: Callable[[], Answer]) -> Answer:
+        answer = forward()
+        body = asked.body or {}
+        if "jobDriver" in body and works:
+            submit = body["jobDriver"]["sparkSubmit"]
+            passed = dict(
+                one.removeprefix("spark.emr-serverless.driverEnv.").partition("=")[::2]
+                for one in submit["sparkSubmitParameters"].split(" ") if one.startswith("spark.emr-serverless")
+            )  # fmt: skip
+            subprocess.run(
+                [sys.executable, "-m", "jobs.emr", *submit["entryPointArguments"]],
+                cwd=ROOT, env=os.environ | passed, capture_output=True, check=False, timeout=200,
+            )  # fmt: skip
+        if asked.line.startswith("GET ") and "/jobruns/" in asked.line:
+            found = answer.json
+            found["jobRun"] |= {"state": state, "stateDetails": details}
+            answer.body = json.dumps(found).encode()
+        return answer
+
+    return change
+
+
+def test_an_emr_job_has_the_same_arguments_and_says_that_there_was_nothing_to_do(aws: str, emr: dict[str, str]) -> None:
+    with between(aws, spark("SUCCESS")) as asked:
+        found = run(emr, {"etl": "emr"})
+    (request,) = [one.body for one in asked if one.body and "jobDriver" in one.body]
+    assert (found.get("code"), found["links"]) == (99, ["EmrServerlessCloudWatchLogsLink"]), found
+    assert "nothing ingested for fraud 2026-01-10" in found["line"]
+    submit = request["jobDriver"]["sparkSubmit"]
+    assert submit["entryPoint"] == "s3://code/emr.py"
+    assert submit["entryPointArguments"][1:] == ARGUMENTS
+    assert submit["sparkSubmitParameters"].startswith("--archives s3://code/environment.tar.gz#environment --conf ")
+    assert f"driverEnv.TIDEMILL_LAKE_URI={emr['TIDEMILL_LAKE_URI']}" in submit["sparkSubmitParameters"]
+    assert "driverEnv.TIDEMILL_SPARK_FILES=s3 " in f"{submit['sparkSubmitParameters']} "
+    assert "payments risk" not in submit["sparkSubmitParameters"], "a space begins another option"
+    assert request["executionRoleArn"] == emr["TIDEMILL_EMR_ROLE"]
+
+
+@pytest.mark.fault("F13")
+def test_an_emr_job_that_fails_before_its_command_ends_is_tried_again(aws: str, emr: dict[str, str]) -> None:
+    with between(aws, spark("FAILED", "executor lost, exit 137", works=False)):
+        found = run(emr, {"etl": "emr"}, "etl")
+    assert found["raised"] == "AirflowException", found
+    assert "FAILED: executor lost, exit 137" in found["message"]
+
+
+def test_every_setting_that_a_place_needs_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [*ECS, *EMR, "TIDEMILL_ECS_SUBNETS", "TIDEMILL_EMR_APPLICATION", "TIDEMILL_LAKE_URI"]:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TIDEMILL_COMPUTE", json.dumps({"etl": "emr", "train": "ecs-large", "gate": "emr", "*": "ecs"}))
+    with pytest.raises(SettingError) as raised:
+        Settings.load()
+    needed = {*ECS, *EMR, "TIDEMILL_ECS_SUBNETS", "TIDEMILL_EMR_APPLICATION", "TIDEMILL_LAKE_URI"}
+    needed -= {"TIDEMILL_EMR_SPARK_PARAMETERS"}
+    assert {name for name in needed if f"- {name}:" in str(raised.value)} == needed
+    assert "'gate' cannot run on emr" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "compute", [{}, {"*": "local"}, {"*": "ecs"}, {"etl": "emr", "train": "ecs-large", "*": "ecs"}], ids=str
+)
+def test_every_dag_parses_wherever_its_stages_run(
+    tmp_path_factory: pytest.TempPathFactory, compute: dict[str, str]
+) -> None:
+    settings = ECS | EMR | {"TIDEMILL_ECS_SUBNETS": "subnet-1", "TIDEMILL_EMR_APPLICATION": "00f1"}
+    settings |= {"TIDEMILL_LAKE_URI": "s3://lake/prod", "TIDEMILL_COMPUTE": json.dumps(compute)}
+    found = parsed(tmp_path_factory.mktemp("bag"), more=settings)
+    assert found["errors"] == {}
+    assert len(found["dags"]) >= 4
