@@ -19,10 +19,12 @@ DAGS_MAY = {"jobs.batch", "jobs.errors", "jobs.lake", "jobs.projects", "jobs.set
 """Light and without a stage among them: a file's path and a day have one spelling each, which DAGs share."""
 CORE = {
     "batch",
+    "bucket",
     "contradictions",
     "errors",
     "flags",
     "lake",
+    "mirror",
     "policies",
     "reasons",
     "result",
