@@ -96,6 +96,7 @@ class PredictionLog:
         self._queue: deque[Served] = deque()
         self._arrived, self._stopped = threading.Event(), threading.Event()
         self._segments: dict[date, _Segment] = {}
+        self._full: deque[_Segment] = deque()
         self._thread = threading.Thread(target=self._write_on, name="prediction-log", daemon=True)
 
     def start(self) -> None:
@@ -122,7 +123,7 @@ class PredictionLog:
 
     def _write_on(self) -> None:
         while not self._stopped.is_set():
-            self._arrived.wait(_SECONDS if self._segments else None)
+            self._arrived.wait(_SECONDS if self._segments or self._full else None)
             if not self._stopped.is_set():
                 time.sleep(_GATHER)
             self._arrived.clear()
@@ -153,8 +154,10 @@ class PredictionLog:
         everything = everything or len(self._segments) > _OPEN_DAYS
         for day, segment in list(self._segments.items()):
             if everything or segment.rows >= _ROWS or time.monotonic() - segment.since >= _SECONDS:
-                segment.land(self._landing)
-                del self._segments[day]
+                self._full.append(self._segments.pop(day))
+        while self._full:  # what could not be landed is tried again with the next
+            self._full[0].land(self._landing)
+            self._full.popleft()
 
 
 class _Segment:

@@ -61,7 +61,7 @@ class Stage(BaseOperator):
     ) -> None:
         super().__init__(**rest)
         self.command, self.project, self.conf, self.fixed, self.given = command, project.name, conf, options, given
-        self.operator_extra_links = links(command.split(maxsplit=1)[0])
+        self.operator_extra_links = (*self.operator_extra_links, *links(command.split(maxsplit=1)[0]))
 
     def execute(self, context: Any) -> None:
         """Runs the command; raises what Airflow makes a skip or a failure of."""

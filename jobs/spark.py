@@ -80,18 +80,13 @@ def session(settings: Settings) -> SparkSession:
 
 def _check_jars(spark: SparkSession, settings: Settings) -> None:
     """Raises SettingError naming the package when Spark cannot read S3 by the scheme that is set."""
-    from pyspark.errors import PySparkException
-
-    scheme = settings.spark_files
+    scheme, said = settings.spark_files, ""
+    nothing = f"{scheme}://{settings.lake_uri.removeprefix(_S3).rstrip('/')}/.none"
     try:
-        spark.read.format("text").load(f"{scheme}://{settings.lake_uri.removeprefix(_S3).rstrip('/')}/.none")
-    except PySparkException as error:
+        spark.read.format("text").load(nothing).isEmpty()
+    except Exception as error:  # of Spark or of the Java virtual machine; that nothing is there is as it should be
         said = str(error)
-    except Exception as error:  # of the Java virtual machine, when Spark has no name for it
-        said = str(error)
-    else:
-        return
-    if "No FileSystem for scheme" in said or "ClassNotFoundException" in said or "UNSUPPORTED" in said:
+    if "No FileSystem for scheme" in said or "ClassNotFoundException" in said:
         raise SettingError(
             f"this Spark cannot read {scheme}://; nothing was read. Add the package org.apache.hadoop:hadoop-aws:"
             f"{_hadoop()} to it (spark.jars.packages, or its jar and software.amazon.awssdk:bundle in spark.jars) and set "
