@@ -21,7 +21,7 @@ ALL := $(RUNNING) test dev
 ready = $(1:%=.venv/%/.ready)
 CODE := jobs dags bentos demo tests requirements
 
-.PHONY: help demo test test-fast test-services test-slow test-s3 faults simulate proof bench up down clean lint format environments lock
+.PHONY: help demo test test-fast test-services test-slow test-lake faults simulate proof bench up down clean lint format environments lock
 
 help:  ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*##/\t/' | awk -F'\t' '{printf "  make %-14s%s\n", $$1, $$2}'
@@ -46,7 +46,7 @@ faults: $(call ready,$(ALL))  ## Inject every fault of the registry
 test-services: $(call ready,$(ALL))
 	.venv/test/bin/python -m pytest -q -n 2 --dist loadfile -m services
 
-test-s3: $(call ready,$(ALL))  ## Run the stages' own tests with the lake on S3's API
+test-lake: $(call ready,$(ALL))  ## Run the stages' own tests with the lake on S3's API
 	.venv/test/bin/python -m pytest -q -n 2 --dist loadfile --lake s3 -m "not services and not slow" tests/data tests/features tests/training tests/release tests/monitoring tests/review tests/retrieval tests/experiment
 
 bench: $(call ready,jobs serve test bench bench_serving)  ## Measure side by side with the peers: var/bench/results.json, docs/performance.md
