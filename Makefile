@@ -47,7 +47,7 @@ test-services: $(call ready,$(ALL))
 	.venv/test/bin/python -m pytest -q -n 2 --dist loadfile -m services
 
 test-lake: $(call ready,$(ALL))  ## Run the stages' own tests with the lake on S3's API
-	.venv/test/bin/python -m pytest -q -n 2 --dist loadfile --lake s3 -m "not services and not slow" tests/data tests/features tests/training tests/release tests/monitoring tests/review tests/retrieval tests/experiment
+	.venv/test/bin/python -m pytest -q -n 2 --dist loadfile --lake s3 -m "not services and not slow" tests/data tests/test_stages_on_s3.py
 
 bench: $(call ready,jobs serve test bench bench_serving)  ## Measure side by side with the peers: var/bench/results.json, docs/performance.md
 	.venv/test/bin/python -m tests.bench
