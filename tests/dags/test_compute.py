@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -82,7 +83,9 @@ def ended(code: int | None, **task: str) -> Change:
             stream = f"tidemill/jobs/{one['taskArn'].rpartition('/')[2]}"
             logs = client("logs")
             logs.create_log_stream(logGroupName=GROUP, logStreamName=stream)
-            events = [{"timestamp": 1_800_000_000_000 + at, "message": text} for at, text in enumerate(("began", "{}"))]
+            events = [
+                {"timestamp": int(time.time() * 1_000) + at, "message": text} for at, text in enumerate(("began", "{}"))
+            ]
             logs.put_log_events(logGroupName=GROUP, logStreamName=stream, logEvents=events)
         if asked.operation == "DescribeTasks":
             found = answer.json
