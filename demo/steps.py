@@ -116,23 +116,30 @@ def rollout_first(context: Context) -> dict[str, Any]:
 
 def traffic(context: Context) -> dict[str, Any]:
     """Clients send the following days' events; each day is then ingested, and what was served is watched."""
-    early = _on_their_way(context, SERVED.first)
-    context.say(f"clients send the events of {early}, of which some are delivered later")
-    clients = {str(early): send(context.settings, context.project, context.events(early)).facts()}
-    for day in SERVED:
-        context.say(f"clients send the events of {day}")
-        clients[str(day)] = send(context.settings, context.project, context.events(Batches(day, day))).facts()
-        context.succeed("data", f"demo__{day}", {"batch": str(day)})
+    clients = _live_through(context, SERVED)
     context.succeed("data", "demo__calm", {"batch": str(CALM)})
-    # What was asked about days gone by had the values of today, as no client of a running system has: it is taken in,
-    # so that the replay knows what was counted, and not replayed.
-    context.tidemill("ingest", "--project", context.project.name, "--source", "predictions", "--batch", str(early))
     watched = Batches(SERVED.first, CALM.last)
     context.succeed("monitoring", f"demo__{CALM.last}", {"batch": str(watched)})
     found = _monitoring(context, CALM.last) | {"replay": facts.replay(context.lake, context.project, SERVED)}
     if not found["replay"]["share"] or found["replay"]["share"] < context.project.replay.minimum_identical:
         raise DemoFailed(f"served vectors are not what the lake says they were: {found['replay']}")
     return {"clients": clients} | found
+
+
+def _live_through(context: Context, days: Batches, drift_from: date | None = None) -> dict[str, dict[str, Any]]:
+    """What clients saw by day: they send each day's events, which are then delivered; before, what is on its way."""
+    early = _on_their_way(context, days.first)
+    context.say(f"clients send the events of {early}, of which some are delivered later")
+    clients = {str(early): send(context.settings, context.project, context.events(early, drift_from)).facts()}
+    for day in days:
+        context.say(f"clients send the events of {day}")
+        events = context.events(Batches(day, day), drift_from)
+        clients[str(day)] = send(context.settings, context.project, events).facts()
+        context.succeed("data", f"demo__{day}", {"batch": str(day)})
+    # What was asked about days gone by had the values of today, as no client of a running system has: it is taken in,
+    # so that the replay knows what was counted, and not replayed.
+    context.tidemill("ingest", "--project", context.project.name, "--source", "predictions", "--batch", str(early))
+    return clients
 
 
 def _on_their_way(context: Context, day: date) -> Batches:
@@ -158,18 +165,15 @@ def _monitoring(context: Context, day: date) -> dict[str, Any]:
 def drift(context: Context) -> dict[str, Any]:
     """Five weeks of a world that moved as the project's simulator has it; monitoring sees it."""
     delivered = _simulate(context, SHIFTED, "--drift")
-    known = Batches(SHIFTED.first, SHIFTED.last - timedelta(days=1))
+    lived = Batches(SHIFTED.last - timedelta(days=context.project.drift.persistent_batches - 1), SHIFTED.last)
+    known = Batches(SHIFTED.first, lived.first - timedelta(days=1))
     context.succeed("data", "demo__shifted", {"batch": str(known)})
-    sent = Batches(_on_their_way(context, SHIFTED.last).first, SHIFTED.last)
-    context.say(f"clients send the events of {sent}")
-    last = context.events(sent, SHIFTED.first)
-    clients = send(context.settings, context.project, last).facts()
-    context.succeed("data", f"demo__{SHIFTED.last}", {"batch": str(SHIFTED.last)})
-    run = context.succeed("monitoring", f"demo__until_{sent.last}", {"batch": str(sent)})
+    clients = _live_through(context, lived, SHIFTED.first)
+    run = context.succeed("monitoring", f"demo__until_{lived.last}", {"batch": str(lived)})
     found = _monitoring(context, SHIFTED.last)
     if found["drift"].get("finding") != "drift":
         raise DemoFailed(f"the shift was not seen: {found['drift'].get('reason')}")
-    found["replay"] = facts.replay(context.lake, context.project, Batches(SHIFTED.last, SHIFTED.last))
+    found["replay"] = facts.replay(context.lake, context.project, lived)
     return {"simulated": delivered, "clients": clients, "tasks": run.tasks} | found
 
 
