@@ -25,8 +25,9 @@ from jobs.spec import Project
 SEED = 1
 HISTORY = Batches.parse("2025-12-11..2026-02-19")
 DAILY = Batches.parse("2026-02-20..2026-02-21")
-SERVED = Batches.parse("2026-02-22..2026-02-23")
-CALM = Batches.parse("2026-02-24..2026-03-01")
+CALM = Batches.parse("2026-02-22..2026-03-01")
+WATCHED = 2
+"""On how many of the calm days clients ask and the replay looks; on the others no one asks."""
 SHIFTED = Batches.parse("2026-03-02..2026-04-05")
 NEXT = Batches.parse("2026-04-06")
 """The day after everything ingested: where live clients begin, so that their features are there to look up."""

@@ -72,10 +72,6 @@ def _traffic(facts: Facts) -> tuple[Any, str]:
     return requests, f"{failed} failed requests; drift: {facts['drift'].get('finding')}; {_replay(facts)}"
 
 
-def _drift(facts: Facts) -> tuple[Any, str]:
-    return facts["clients"]["requests"], f"drift: {facts['drift'].get('finding')}; {_replay(facts)}"
-
-
 def _replay(facts: Facts) -> str:
     replay = facts["replay"]
     share = "nothing" if replay["share"] is None else f"{int(replay['share'] * 10_000) / 100} %"
@@ -89,7 +85,7 @@ _OUTCOMES: dict[str, Callable[[Facts], tuple[Any, str]]] = {
     "training_first": _training,
     "rollout_first": _rollout,
     "traffic": _traffic,
-    "drift": _drift,
+    "drift": _traffic,
     "training_retrain": _training,
     "rollout_canary": _rollout,
     "bad_challenger": _training,

@@ -9,7 +9,7 @@ from typing import Any
 
 from demo import facts
 from demo.airflow import Run
-from demo.context import CALM, DAILY, HISTORY, SEED, SERVED, SHIFTED, Context, DemoFailed, succeeded
+from demo.context import CALM, DAILY, HISTORY, SEED, SHIFTED, WATCHED, Context, DemoFailed, succeeded
 from demo.traffic import send
 from jobs.batch import Batches
 from jobs.errors import ServiceError
@@ -17,6 +17,7 @@ from jobs.settings import Settings
 from jobs.storage import current
 
 DELIVERED = Batches(HISTORY.first, CALM.last)
+DAY = timedelta(days=1)
 
 
 def environments(context: Context) -> dict[str, Any]:
@@ -116,33 +117,38 @@ def rollout_first(context: Context) -> dict[str, Any]:
 
 def traffic(context: Context) -> dict[str, Any]:
     """Clients send the following days' events; each day is then ingested, and what was served is watched."""
-    early = _on_their_way(context, SERVED.first)
-    context.say(f"clients send the events of {early}, of which some are delivered later")
-    clients = {str(early): send(context.settings, context.project, context.events(early)).facts()}
-    for day in SERVED:
-        context.say(f"clients send the events of {day}")
-        clients[str(day)] = send(context.settings, context.project, context.events(Batches(day, day))).facts()
-        context.succeed("data", f"demo__{day}", {"batch": str(day)})
-    context.succeed("data", "demo__calm", {"batch": str(CALM)})
-    # What was asked about days gone by had the values of today, as no client of a running system has: it is taken in,
-    # so that the replay knows what was counted, and not replayed.
-    context.tidemill("ingest", "--project", context.project.name, "--source", "predictions", "--batch", str(early))
-    watched = Batches(SERVED.first, CALM.last)
-    context.succeed("monitoring", f"demo__{CALM.last}", {"batch": str(watched)})
-    found = _monitoring(context, CALM.last) | {"replay": facts.replay(context.lake, context.project, SERVED)}
+    lived, clients = _live_through(context, CALM.first, WATCHED)
+    context.succeed("data", "demo__calm", {"batch": str(Batches(lived.last + DAY, CALM.last))})
+    context.succeed("monitoring", f"demo__{CALM.last}", {"batch": str(Batches(lived.first, CALM.last))})
+    found = _monitoring(context, CALM.last) | {"replay": facts.replay(context.lake, context.project, lived)}
     if not found["replay"]["share"] or found["replay"]["share"] < context.project.replay.minimum_identical:
         raise DemoFailed(f"served vectors are not what the lake says they were: {found['replay']}")
     return {"clients": clients} | found
 
 
-def _on_their_way(context: Context, day: date) -> Batches:
-    """The days before of which events may still be delivered on this one.
+def _live_through(
+    context: Context, first: date, watched: int, drift_from: date | None = None
+) -> tuple[Batches, dict[str, dict[str, Any]]]:
+    """The days to be watched, and what clients saw by day: they send each day's events, which are then delivered.
 
-    Clients ask about an event when it happens, so live features count it however late it is delivered. What nobody
-    asked about would be missing from them: the replay would find it, and call it a late event.
+    The days before those begin with events of yesterday that are still on their way, and that nobody asked about: live
+    features would not have them, as they have whatever somebody asked about, and the replay would call them late.
     """
-    late = max(source.lateness_days for source in context.project.sources if source.required)
-    return Batches(day - timedelta(days=late), day - timedelta(days=1))
+    early = Batches(first, first + (_late(context) - 1) * DAY)
+    lived = Batches(early.last + DAY, early.last + watched * DAY)
+    clients: dict[str, dict[str, Any]] = {}
+    for days in (early, *(Batches(day, day) for day in lived)):
+        context.say(f"clients send the events of {days}")
+        clients[str(days)] = send(context.settings, context.project, context.events(days, drift_from)).facts()
+        context.succeed("data", f"demo__{days.last}", {"batch": str(days)})
+    # Of the early days the replay has to know what was asked.
+    context.tidemill("ingest", "--project", context.project.name, "--source", "predictions", "--batch", str(early))
+    return lived, clients
+
+
+def _late(context: Context) -> int:
+    """How many days an event may still be on its way."""
+    return max(source.lateness_days for source in context.project.sources if source.required)
 
 
 def _monitoring(context: Context, day: date) -> dict[str, Any]:
@@ -158,18 +164,15 @@ def _monitoring(context: Context, day: date) -> dict[str, Any]:
 def drift(context: Context) -> dict[str, Any]:
     """Five weeks of a world that moved as the project's simulator has it; monitoring sees it."""
     delivered = _simulate(context, SHIFTED, "--drift")
-    known = Batches(SHIFTED.first, SHIFTED.last - timedelta(days=1))
-    context.succeed("data", "demo__shifted", {"batch": str(known)})
-    sent = Batches(_on_their_way(context, SHIFTED.last).first, SHIFTED.last)
-    context.say(f"clients send the events of {sent}")
-    last = context.events(sent, SHIFTED.first)
-    clients = send(context.settings, context.project, last).facts()
-    context.succeed("data", f"demo__{SHIFTED.last}", {"batch": str(SHIFTED.last)})
-    run = context.succeed("monitoring", f"demo__until_{sent.last}", {"batch": str(sent)})
+    watched = context.project.drift.persistent_batches
+    first = SHIFTED.last - (watched + _late(context) - 1) * DAY
+    context.succeed("data", "demo__shifted", {"batch": str(Batches(SHIFTED.first, first - DAY))})
+    lived, clients = _live_through(context, first, watched, SHIFTED.first)
+    run = context.succeed("monitoring", f"demo__until_{lived.last}", {"batch": str(lived)})
     found = _monitoring(context, SHIFTED.last)
     if found["drift"].get("finding") != "drift":
         raise DemoFailed(f"the shift was not seen: {found['drift'].get('reason')}")
-    found["replay"] = facts.replay(context.lake, context.project, Batches(SHIFTED.last, SHIFTED.last))
+    found["replay"] = facts.replay(context.lake, context.project, lived)
     return {"simulated": delivered, "clients": clients, "tasks": run.tasks} | found
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from jobs import mirror
@@ -12,6 +14,7 @@ from jobs.features.live.state import SLACK, Events, values_of
 from jobs.features.offline import available_at
 from jobs.features.online import OnlineStore
 from jobs.features.online.store import Key, Part
+from jobs.features.scored import landed, with_scored
 from jobs.lake import Lake
 from jobs.settings import Settings
 from jobs.spec import FeatureView, LiveView, Project
@@ -33,8 +36,8 @@ def materialize(project: Project, settings: Settings) -> dict[str, int]:
     """How many values of each view were written, from what is published and still counts.
 
     A batch view's key has its newest value; a value that is newer online stays. A live view's key has the events
-    within reach of the newest event day, the lake's in the place of the scored ones. What is already online is not
-    written again.
+    within reach of the newest event day, the lake's in the place of the scored ones, and what was scored and never
+    delivered. What is already online is not written again.
     """
     lake, store = Lake(settings.lake_uri), OnlineStore.open(settings.online_store_url, project)
     try:
@@ -58,6 +61,8 @@ def _batch(project: Project, lake: Lake, store: OnlineStore, view: FeatureView) 
 
 
 def _live(project: Project, lake: Lake, store: OnlineStore, view: LiveView) -> int:
+    import duckdb
+
     reach = view.reach + SLACK * _MICROSECOND
     published = _published(lake, project.name, view.events, reach)
     digests = {str(day): version.digest for day, version in published.items()}
@@ -67,12 +72,16 @@ def _live(project: Project, lake: Lake, store: OnlineStore, view: LiveView) -> i
     if mark is not None and not changed:
         return 0
     days = [(day - _EPOCH).days for day in changed]
-    parts = _parts(view, changed)
-    if mark is None:
-        written = store.pack(view, parts, whole_days=days)
-    else:
-        keyed = (one for part in parts for one in zip(part.keys, part.events(), strict=True))
-        written = store.merge(view, keyed, whole_days=days)
+    with duckdb.connect(":memory:") as connection, TemporaryDirectory(prefix="tidemill-scored-") as scratch:
+        paths = _paths(changed)
+        if changed and landed(connection, project, lake, changed):
+            paths = with_scored(connection, project, {view: paths}, max(changed), Path(scratch))[view]
+        parts = _parts(view, connection, paths, sum(version.manifest.rows for version in changed.values()))
+        if mark is None:
+            written = store.pack(view, parts, whole_days=days)
+        else:
+            keyed = (one for part in parts for one in zip(part.keys, part.events(), strict=True))
+            written = store.merge(view, keyed, whole_days=days)
     store.mark(view, json.dumps(digests, sort_keys=True))
     return written
 
@@ -115,15 +124,9 @@ def _rows(view: FeatureView, table: pa.Table) -> Iterator[tuple[Key, int, NDArra
         yield key, visible[batch], row
 
 
-def _parts(view: LiveView, published: Mapping[date, Published]) -> Iterator[Part]:
-    """The events of these days, all those of a key together, sorted by key, time and id."""
-    import duckdb
-
-    if not published:
-        return
-    with duckdb.connect(":memory:") as connection:
-        paths = _paths(published)
-        rows = sum(version.manifest.rows for version in published.values())
+def _parts(view: LiveView, connection: duckdb.DuckDBPyConnection, paths: list[str], rows: int) -> Iterator[Part]:
+    """The events in these files, about so many, all those of a key together, sorted by key, time and id."""
+    if paths:
         slices = max(1, -(-rows // SLICE_ROWS))
         for at in range(slices):
             yield _part(view, connection, paths, slices, at)

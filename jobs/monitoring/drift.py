@@ -78,10 +78,15 @@ def require_columns(frame: pd.DataFrame, columns: Sequence[str], what: str) -> N
 
 
 def same_weekdays(reference: pd.DataFrame, current: pd.DataFrame, minimum_rows: int) -> tuple[pd.DataFrame, bool]:
-    """The reference's rows of the weekdays that the current rows are of, and True; all, and False, if they are few."""
+    """The reference's rows of the weekdays that the current rows are of, and True; all, and False, if they are few.
+
+    They are few, too, when a column has enough numbers only in all of them: rows that were learned from have no score.
+    """
     wanted = current["event_time"].dt.dayofweek.unique()
     alike = reference[reference["event_time"].dt.dayofweek.isin(wanted)]
-    return (alike, True) if len(alike) >= minimum_rows else (reference, False)
+    numbers = [(_numbers(alike[name]), _numbers(reference[name])) for name in reference if name != "event_time"]
+    few = len(alike) < minimum_rows or any(there < minimum_rows <= every for there, every in numbers)
+    return (reference, False) if few else (alike, True)
 
 
 def compare(

@@ -14,8 +14,6 @@ from jobs.release.bits import dense, sparse
 
 GRAIN = 2.0**-18
 """What leaves are multiples of: in single precision, sums of them up to 64 have no rounding, in any order."""
-
-
 _TRIED = 2_000
 
 
@@ -42,6 +40,13 @@ def settled(booster: Any) -> Any:
     return xgboost.Booster(model_file=bytearray(json.dumps(document).encode()))
 
 
+def _targets(booster: Any) -> list[int]:
+    """Which margin each tree adds to."""
+    document = json.loads(bytes(booster.save_raw("json")))
+    found: list[int] = document["learner"]["gradient_booster"]["model"]["tree_info"]
+    return found
+
+
 def onnx_of(booster: Any, vectors: NDArray[np.float64], flags: int = 0) -> bytes:
     """The settled booster's raw log-odds as an ONNX model, from `vectors` to `margins`.
 
@@ -60,16 +65,20 @@ def onnx_of(booster: Any, vectors: NDArray[np.float64], flags: int = 0) -> bytes
     attributes = {one.name: helper.get_attribute_value(one) for one in node.attribute}
     trees = {name: value for name, value in attributes.items() if name.startswith("nodes_")}
     kind = "class" if "class_ids" in attributes else "target"  # what the converter takes the objective for
-    leaves = {f"target_{name}": attributes[f"{kind}_{name}"] for name in ("ids", "nodeids", "treeids", "weights")}
+    leaves = {f"target_{name}": attributes[f"{kind}_{name}"] for name in ("nodeids", "treeids", "weights")}
+    # The converter takes trees for the classes' in turn, which they are only with one tree a class and round.
+    target_of = _targets(booster)
+    leaves["target_ids"] = [target_of[tree] for tree in leaves["target_treeids"]]
+    targets = max(target_of) + 1
     regressor = helper.make_node(
         "TreeEnsembleRegressor", ["vectors"], ["margins"], domain="ai.onnx.ml",
-        n_targets=len(set(leaves["target_ids"])), aggregate_function="SUM", post_transform="NONE", **trees, **leaves,
+        n_targets=targets, aggregate_function="SUM", post_transform="NONE", **trees, **leaves,
     )  # fmt: skip
     graph = helper.make_graph(
         [regressor],
         "xgboost",
         [helper.make_tensor_value_info("vectors", TensorProto.FLOAT, [None, width])],
-        [helper.make_tensor_value_info("margins", TensorProto.FLOAT, [None, len(set(leaves["target_ids"]))])],
+        [helper.make_tensor_value_info("margins", TensorProto.FLOAT, [None, targets])],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("ai.onnx.ml", 1)], ir_version=8)
     exported: bytes = model.SerializeToString(deterministic=True)

@@ -19,7 +19,7 @@ from jobs.errors import DataRejected
 from jobs.features.replay.outcome import outcome
 from jobs.settings import Settings
 from tests.features.morning import morning, sales
-from tests.features.shop import DAY, NOON, Sale, Shop
+from tests.features.shop import DAY, NOON, SHOP, Sale, Shop
 
 
 @pytest.fixture
@@ -110,6 +110,29 @@ def test_the_lake_wins_over_what_was_scored_and_names_what_it_never_got(shop: Sh
     shop.deliver(DAY, every[:2])
     found = outcome(shop.replay(tmp_path), 0.999)
     assert (found["identical"], found["never_delivered"]) == (3, 1)
+
+
+def test_what_was_never_delivered_stays_in_tiles_that_the_lake_replaces(shop: Shop, tmp_path: Path) -> None:
+    """Of what was asked on a day the lake gets the half: the day's tiles are the lake's, and yet count all of it."""
+    hour = timedelta(hours=1)
+    shop.project = replace(
+        SHOP,
+        live_views=tuple(
+            replace(view, windows=tuple(replace(window, hop=hour) for window in view.windows))
+            for view in SHOP.live_views
+        ),
+    )
+    shop.materialize()
+    every = sales(0, 60, 120, 180, 18_000, 25_000)  # the last are hours later: the first are in tiles by then
+    for sale in every:
+        shop.answer(sale)
+    shop.ingest()
+    shop.deliver(DAY, [*every[:2], every[-1]])
+    shop.materialize()
+    for days in (1, 5, 8):
+        shop.answer(Sale(f"s-later-{days}", NOON + timedelta(days=days), "c-0"))
+    found = outcome(shop.replay(tmp_path), 0.999)
+    assert (found["identical"], found["vectors"], found["never_delivered"]) == (9, 9, 6)
 
 
 def test_a_log_that_cannot_be_read_says_where(shop: Shop, tmp_path: Path) -> None:

@@ -17,10 +17,11 @@ from jobs.batch import Batches
 from jobs.errors import DataRejected
 from jobs.lake import Lake
 from jobs.monitoring.distance import psi
+from jobs.monitoring.drift import compare
 from jobs.release.bundle import Bundle
 from jobs.release.ledger import Ledger
 from jobs.settings import Settings
-from jobs.spec import Project
+from jobs.spec import Drift, Project
 from jobs.stages import drift
 from jobs.storage import current
 from tests.monitoring.conftest import put
@@ -129,6 +130,28 @@ def test_what_cannot_be_judged_is_unknown_and_never_drift(
         assert "amount cannot be judged" in Path(got.facts["report"]).read_text()
     else:
         assert found["columns"]["amount"]["moved"]  # type: ignore[index]
+
+
+def test_a_weekend_is_compared_where_the_reference_is_scored_on_working_days_only(tmp_path: Path) -> None:
+    drawn = np.random.default_rng(3)
+
+    def rows(first: str, days: int) -> pd.DataFrame:
+        times = pd.date_range(first, periods=days * 400, freq=f"{86_400 // 400}s", tz="UTC")
+        return pd.DataFrame(
+            {"event_time": times, "amount": drawn.normal(size=len(times)), "score": drawn.random(len(times))}
+        )
+
+    reference, weekend = rows("2026-02-02", 21), rows("2026-02-28", 2)
+    reference.loc[reference["event_time"] < "2026-02-16", "score"] = np.nan  # learned from
+    reference.loc[reference["event_time"].dt.dayofweek >= 5, "score"] = np.nan
+    found = compare(
+        reference,
+        weekend,
+        ("amount", "score"),
+        Drift(window_days=2, cool_down_days=7, minimum_rows=500),
+        tmp_path / "evidently.html",
+    )
+    assert (found.finding, set(found.columns)) == ("no drift", {"amount", "score"})
 
 
 def test_nothing_served_and_no_features_is_nothing_to_do(

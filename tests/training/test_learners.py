@@ -11,6 +11,7 @@ from jobs.errors import SpecError
 from jobs.projects.fraud.spec import FRAUD
 from jobs.release.scorer import Scorer
 from jobs.training.learners import STEP, Examples
+from jobs.training.tasks import multiclass
 from jobs.training.tasks.binary import LEARNERS
 
 DRAWN = np.random.default_rng(0)
@@ -60,3 +61,20 @@ def test_a_forest_of_each_round_scores_alike_through_onnx(trees, tmp_path):
     many, few = found.margins(X[:500]), np.concatenate([found.margins(X[row : row + 1]) for row in range(500)])
     assert many.tobytes() == few.tobytes()
     assert len(np.unique(many)) > 100
+
+
+@pytest.mark.parametrize("trees", [1, 2, 3])
+def test_a_forest_of_each_class_scores_alike_through_onnx(trees, tmp_path):
+    learner = multiclass.LEARNERS["xgboost"]
+    examples = Examples(x=X, y=np.digitize(X[:, 0] + 10 * Y, [-5, 12]), classes=3)
+    model = learner.fit({**learner.start, "num_parallel_tree": trees}, examples, 10, 1)
+    entry = {
+        "name": "m", "library": "xgboost", "inputs": list("abcd"), "file": learner.save(model, tmp_path, "m"),
+        "scorer_file": learner.export(model, tmp_path, "m", X),
+    }  # fmt: skip
+    entry["classes"] = ["low", "middle", "high"]
+    found = Scorer.load(tmp_path, {"models": [entry]})
+    many, few = found.margins(X[:100]), np.concatenate([found.margins(X[row : row + 1]) for row in range(100)])
+    assert many.shape == (100, 3)
+    assert many.tobytes() == few.tobytes()
+    assert len(np.unique(many[:, 2])) > 10

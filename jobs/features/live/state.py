@@ -5,9 +5,9 @@ arrives up to SLACK late finds its whole window. Windows with a hop: events in t
 are, older ones are folded into tiles. So, with a hop, (1) an event counts once however often it comes while it is in
 those two tiles; one that comes again after that counts again, until the lake's day replaces its tile; (2) an event
 that arrives after its tile was folded is answered from the whole tiles before its own, and of its own from itself and
-what a window without a hop still keeps; (3) what was scored but never reaches the lake is forgotten when the lake's
-day replaces its tile. An event more than AHEAD in the future is not kept, with or without a hop, though its own answer
-includes it.
+what a window without a hop still keeps; (3) what was scored and never delivered is forgotten when the lake's day
+replaces its tile, unless it is given with that day's events, as `jobs.features.materialize` does. An event more than
+AHEAD in the future is not kept, with or without a hop, though its own answer includes it.
 """
 
 from __future__ import annotations

@@ -20,8 +20,10 @@ _REQUEST_SECONDS, _PATIENT_SECONDS = 0.05, 60.0
 _AT_ONCE, _NAMES = 500, 4_096
 _PAUSE = 0.001
 """Seconds between two bulk transactions, in which a request that waits gets its turn."""
-_CHECKPOINT, _LARGE = 16_000, 128 * 2**20
-"""After how many changes the log is copied into the file, and from which size of it a request copies the last of it."""
+_CHECKPOINT = 16_000
+"""After how many changes the log is copied into the file."""
+_RESTART_SECONDS = 2.0
+"""How long a moment is looked for in which nobody writes and nobody reads from the log."""
 _FORMAT = 1
 _TABLE = "create table online (name text primary key, value blob not null)"
 _PUT = f"""
@@ -46,7 +48,7 @@ class SQLite:
         self.label = str(Path(folder) / f"{project}.sqlite")
         self._uri = Path(self.label).absolute().as_uri()
         self._local = threading.local()
-        self._changes, self._copying, self._copied = 0, threading.Lock(), False
+        self._changes, self._copying = 0, threading.Lock()
 
     def ensure(self) -> None:
         try:
@@ -163,32 +165,34 @@ class SQLite:
         return ServiceError(f"the online store {self.label} does not answer: {error}; {hint}")
 
     def _changed(self, changes: int, patient: bool) -> None:
-        """Copies the write-ahead log into the file now and then: a bulk write itself, a request in another thread.
-
-        While requests write on, that thread never copies the last of them, and the log only grows. Once it is large a
-        request copies what is left right after the thread is through: then it is little to wait for.
-        """
+        """Copies the write-ahead log into the file now and then: a bulk write itself, a request in another thread."""
         if patient:
             time.sleep(_PAUSE)
         self._changes += changes
-        left = self._copied and _size(f"{self.label}-wal") > _LARGE
-        if not (left or self._changes >= _CHECKPOINT) or not self._copying.acquire(blocking=False):
+        if self._changes < _CHECKPOINT or not self._copying.acquire(blocking=False):
             return
-        self._changes, self._copied = 0, False
-        if patient or left:
+        self._changes = 0
+        if patient:
             self._copy()
         else:
-            threading.Thread(target=self._copy_beside, daemon=True).start()
-
-    def _copy_beside(self) -> None:
-        self._copy()
-        self._copied = True
+            threading.Thread(target=self._copy, daemon=True).start()
 
     def _copy(self) -> None:
+        """Copies what is there, what came meanwhile, and the last while writers wait, so that the log begins anew.
+
+        It does so only where all of it was copied, which never happens while somebody writes on: the log would grow
+        until the disk is full. Writers wait for milliseconds, since only what two copies left is still to be done.
+        """
         try:
-            connection = sqlite3.connect(f"{self._uri}?mode=rw", uri=True, isolation_level=None)
+            connection = sqlite3.connect(f"{self._uri}?mode=rw", uri=True, isolation_level=None, timeout=0)
             try:
-                connection.execute("pragma wal_checkpoint(passive)").fetchall()
+                for _ in range(2):
+                    connection.execute("pragma wal_checkpoint(passive)").fetchall()
+                deadline = time.monotonic() + _RESTART_SECONDS
+                while connection.execute("pragma wal_checkpoint(restart)").fetchone()[0]:
+                    if time.monotonic() >= deadline:
+                        break
+                    time.sleep(_PAUSE / 5)
             finally:
                 connection.close()
         except sqlite3.Error:
@@ -225,13 +229,6 @@ def _execute(
         except sqlite3.OperationalError as error:
             if not _is_busy(error) or time.monotonic() >= deadline:
                 raise
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size  # noqa: PTH116
-    except FileNotFoundError:
-        return 0
 
 
 def _is_busy(error: Exception) -> bool:

@@ -21,6 +21,7 @@ from jobs.features.replay.before import Before
 from jobs.features.replay.causes import Evidence, Flags
 from jobs.features.replay.log import Log, Logged, Trace
 from jobs.features.replay.truth import Truth
+from jobs.features.scored import with_scored
 from jobs.lake import Lake
 from jobs.release.bundle import contract_of
 from jobs.spec import LiveView, Project
@@ -75,7 +76,7 @@ def replay(log: Log, lake: Lake, condition: str, scratch: Path, *, limit: int | 
     first, last = _days(logged)
     published = vectors.event_files(project, lake, first, last)
     but = condition if limit is None or len(logged) < limit else "false"
-    files = truth.with_scored(connection, project, published, last, scratch, but=but)
+    files = with_scored(connection, project, published, last, scratch, but=but)
     views = {view for pairs in dependencies(project).values() for view, _ in pairs}
     batch = vectors.view_files(project, lake, first, last)
     offline = truth.inputs(
@@ -89,7 +90,7 @@ def replay(log: Log, lake: Lake, condition: str, scratch: Path, *, limit: int | 
     some = logged.take(differing)
     trace = log.trace(condition, some)
     if len(differing):
-        files = truth.with_scored(connection, project, published, last, scratch)
+        files = with_scored(connection, project, published, last, scratch)
     found = truth.from_files(project, some.asked, batch, files)
     decided = np.full(offline.shape, causes.NONE, dtype=np.int8)
     for number, rows in enumerate(_by_publication(project, lake, some, first, last)):
@@ -131,7 +132,7 @@ def _as_it_was(log: Log, moment: Before, some: Logged, first: date, last: date, 
     live = {view: moment.files(view, vectors.event_days(view, first, last)) for view in project.live_views}
     batch = {view: moment.files(view, vectors.view_days(view, first, last)) for view in project.views}
     scratch.mkdir(exist_ok=True)
-    united = truth.with_scored(log.connection, project, live, last, scratch)
+    united = with_scored(log.connection, project, live, last, scratch)
     return truth.from_files(project, some.asked, batch, united).inputs
 
 

@@ -126,7 +126,7 @@ RECSYS = spec.Project(
     ),
     gate=spec.Gate(
         thresholds=(
-            spec.Threshold(model="retrieval", metric="recall_at_100", minimum=0.4, allowed_regression=0.02),
+            spec.Threshold(model="retrieval", metric="recall_at_100", minimum=0.3, allowed_regression=0.02),
             spec.Threshold(model="retrieval", metric="coverage_at_100", minimum=0.5),
             spec.Threshold(model="ranking", metric="ndcg_at_10", minimum=0.4, allowed_regression=0.02),
         ),
