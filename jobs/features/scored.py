@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jobs import mirror
 from jobs.lake import Lake
 from jobs.spec import PREDICTIONS, LiveView, Project
 
@@ -23,7 +24,8 @@ def landed(connection: duckdb.DuckDBPyConnection, project: Project, lake: Lake, 
     A record that cannot be read is left out: `tidemill ingest` quarantines it.
     """
     folders = (lake.landing(project.name, PREDICTIONS.name, day) for day in days)
-    files = [str(path) for folder in folders for path in sorted(folder.glob("*.jsonl"))]
+    paths = (folder / name for folder in folders for name in sorted(mirror.names(folder)) if name.endswith(".jsonl"))
+    files = [str(mirror.fetch_file(path)) for path in paths]
     if files:
         kinds = "{event_time: 'TIMESTAMPTZ', event_id: 'VARCHAR', served_at: 'TIMESTAMPTZ', payload: 'VARCHAR'}"
         records = f"read_json({files!r}, format = 'newline_delimited', ignore_errors = true, columns = {kinds})"
