@@ -13,7 +13,7 @@ resource "aws_security_group" "load_balancer" {
 }
 
 resource "aws_vpc_security_group_ingress_rule" "clients" {
-  for_each          = var.load_balancer == null ? [] : toset(var.load_balancer.client_cidrs)
+  for_each          = toset(var.load_balancer == null ? [] : var.load_balancer.client_cidrs)
   security_group_id = aws_security_group.load_balancer["this"].id
   description       = "TLS from ${each.key}"
   cidr_ipv4         = each.key
