@@ -28,6 +28,14 @@ def projects(
     show(describe.tfvars() if tfvars else describe.projects(), as_json)
 
 
+@app.command(epilog="Example: tidemill databases")
+def databases(as_json: JsonOption = False) -> None:
+    """Make the databases and their roles on a PostgreSQL of your own, from TIDEMILL_DATABASES; docs/cloud.md."""
+    from jobs.services import postgres
+
+    show(postgres.make_on_server(Settings.load()), as_json)
+
+
 @app.command(epilog="Example: tidemill new churn --like fraud")
 def new(
     name: Annotated[str, typer.Argument(help="Lower-case letters, digits and _.")],

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import pwd
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
-from jobs.errors import ServiceError
+from jobs.errors import ServiceError, SettingError
+from jobs.result import Result
 from jobs.services import credentials, places
 from jobs.settings import Settings
 
@@ -100,22 +104,57 @@ def ready(settings: Settings) -> bool:
 
 
 def make_databases(settings: Settings) -> None:
-    """Gives every database a role of its name that owns it; what exists is left alone."""
+    """Gives every database of the embedded server a role of its name that owns it; what exists is left alone."""
+    _make(_superuser(settings), credentials.ensure(settings).databases)
+
+
+def make_on_server(settings: Settings) -> Result:
+    """Makes databases and roles on a server of your own, from `TIDEMILL_DATABASES`; what exists is left alone.
+
+    Raises SettingError when the setting is not JSON of URLs with an administrator's among them, and ServiceError when
+    the server does not answer or refuses: what was made until then stays, and the next run goes on.
+    """
+    try:
+        urls = {str(name): urlsplit(str(url)) for name, url in json.loads(settings.need("databases")).items()}
+        administrator = urls.pop("administrator").geturl()
+        passwords = {name: unquote(url.password or "") for name, url in urls.items()}
+    except (ValueError, AttributeError, KeyError):
+        raise SettingError(
+            'TIDEMILL_DATABASES must be JSON, {"administrator": URL, "tidemill": URL, …}; nothing was made'
+        ) from None
+    if missing := sorted(set(credentials.DATABASES) - {name for name, password in passwords.items() if password}):
+        raise SettingError(f"TIDEMILL_DATABASES has no URL with a password for: {', '.join(missing)}; nothing was made")
+
+    import psycopg
+
+    try:
+        made = _make(administrator, passwords)
+    except psycopg.Error as error:
+        raise ServiceError(f"PostgreSQL did not make the databases: {error}; run `tidemill databases` again") from None
+    return Result(line=f"databases made: {', '.join(made) or 'none, all were there'}", facts={"made": made})
+
+
+def _make(administrator: str, passwords: Mapping[str, str]) -> list[str]:
+    """The names of the databases that were not there. The administrator need not be a superuser, as on RDS."""
     import psycopg
     from psycopg import sql
 
-    with psycopg.connect(_superuser(settings), autocommit=True) as connection:
+    made = []
+    with psycopg.connect(administrator, autocommit=True, connect_timeout=10) as connection:
         roles = {name for (name,) in connection.execute("SELECT rolname FROM pg_roles")}
         databases = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
-        for name, password in credentials.ensure(settings).databases.items():
+        for name, password in passwords.items():
             identifier = sql.Identifier(name)
             if name not in roles:
                 connection.execute(
                     sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(identifier, sql.Literal(password))
                 )
+                connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(identifier))
             if name not in databases:
                 connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(identifier, identifier))
                 connection.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(identifier))
+                made.append(name)
+    return made
 
 
 def has_table(settings: Settings, database: str, table: str) -> bool:

@@ -10,7 +10,6 @@ provider "aws" {
   skip_requesting_account_id  = false
 
   endpoints {
-    budgets          = var.aws_endpoint
     cloudwatch       = var.aws_endpoint
     dynamodb         = var.aws_endpoint
     ec2              = var.aws_endpoint
@@ -44,6 +43,6 @@ module "tidemill" {
   stages             = { small = { cpu = 1024, memory = 4096, disk_gb = 30 } }
   online_store_units = { read = -1, write = -1 }
   emails             = ["nobody@example.org"]
-  monthly_budget     = 10
+  monthly_budget     = null
   left_out           = ["autoscaling", "lifecycle_rules", "load_balancer", "spark", "tls"]
 }

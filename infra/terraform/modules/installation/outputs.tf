@@ -26,6 +26,7 @@ output "stages" {
     subnets         = module.network.private_subnet_ids
     security_groups = [module.network.tasks_security_group_id]
     log_groups      = module.compute.stage_log_groups
+    databases       = module.registry.databases_task
     spark           = module.compute.spark
   }
 }

@@ -123,7 +123,7 @@ data "aws_iam_policy_document" "transport" {
     resources = [each.value.arn, "${each.value.arn}/*"]
 
     principals {
-      type        = "*"
+      type        = "AWS"
       identifiers = ["*"]
     }
 

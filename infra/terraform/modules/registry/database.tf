@@ -142,3 +142,53 @@ resource "aws_secretsmanager_secret_version" "url" {
     each.key == "airflow" ? "" : "?sslmode=require",
   )
 }
+
+# What `tidemill databases` makes them from: the administrator's URL, and every client's.
+resource "aws_secretsmanager_secret" "all" {
+  for_each                = local.database
+  name                    = "${var.name}/database/all"
+  kms_key_id              = aws_kms_key.this.arn
+  recovery_window_in_days = var.protected ? 30 : 0
+}
+
+resource "aws_secretsmanager_secret_version" "all" {
+  for_each                 = aws_secretsmanager_secret.all
+  secret_id                = each.value.id
+  secret_string_wo_version = 1
+  secret_string_wo = jsonencode(merge(
+    {
+      for name in local.databases : name => format(
+        "postgresql://%s:%s@%s/%s",
+        name,
+        ephemeral.aws_secretsmanager_secret_version.password["database/${name}/password"].secret_string,
+        aws_db_instance.this["this"].endpoint,
+        name,
+      )
+    },
+    {
+      administrator = format(
+        "postgresql://administrator:%s@%s/postgres?sslmode=require",
+        ephemeral.aws_secretsmanager_secret_version.password["database/password"].secret_string,
+        aws_db_instance.this["this"].endpoint,
+      )
+    },
+  ))
+}
+
+module "databases" {
+  source          = "../service"
+  count           = var.database == null || var.mlflow == null ? 0 : 1
+  name            = var.name
+  component       = "databases"
+  once            = true
+  image           = var.mlflow.image
+  command         = ["tidemill", "databases"]
+  cpu             = 512
+  memory          = 1024
+  secrets         = { TIDEMILL_DATABASES = aws_secretsmanager_secret.all["this"].arn }
+  key_arns        = [aws_kms_key.this.arn]
+  repository_arns = [for one in aws_ecr_repository.this : one.arn]
+  cluster         = var.mlflow.cluster
+  network         = var.mlflow.network
+  logs            = var.mlflow.logs
+}

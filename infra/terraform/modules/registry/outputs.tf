@@ -29,3 +29,8 @@ output "database" {
     port       = one.port
   }])
 }
+
+output "databases_task" {
+  description = "The task that makes databases and their roles; null without a database."
+  value       = one(module.databases[*].family)
+}

@@ -83,6 +83,7 @@ resource "aws_service_discovery_service" "this" {
 }
 
 resource "aws_ecs_service" "this" {
+  count                              = var.once ? 0 : 1
   name                               = var.component
   cluster                            = var.cluster.arn
   task_definition                    = aws_ecs_task_definition.this.arn

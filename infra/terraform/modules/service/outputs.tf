@@ -1,11 +1,11 @@
 output "name" {
-  description = "The ECS service's name."
-  value       = aws_ecs_service.this.name
+  description = "The ECS service's name; null of a task."
+  value       = one(aws_ecs_service.this[*].name)
 }
 
 output "arn" {
-  description = "The ECS service's ARN."
-  value       = aws_ecs_service.this.id
+  description = "The ECS service's ARN; null of a task."
+  value       = one(aws_ecs_service.this[*].id)
 }
 
 output "role_arns" {
@@ -16,4 +16,9 @@ output "role_arns" {
 output "log_group" {
   description = "Where it logs."
   value       = aws_cloudwatch_log_group.this.name
+}
+
+output "family" {
+  description = "The task definition's family."
+  value       = aws_ecs_task_definition.this.family
 }

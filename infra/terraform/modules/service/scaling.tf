@@ -4,7 +4,7 @@ resource "aws_appautoscaling_target" "this" {
   count              = var.scaling == null ? 0 : 1
   service_namespace  = "ecs"
   scalable_dimension = "ecs:service:DesiredCount"
-  resource_id        = "service/${var.cluster.name}/${aws_ecs_service.this.name}"
+  resource_id        = "service/${var.cluster.name}/${aws_ecs_service.this[0].name}"
   min_capacity       = var.scaling.minimum
   max_capacity       = var.scaling.maximum
 }

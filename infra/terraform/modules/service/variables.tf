@@ -108,6 +108,12 @@ variable "desired_count" {
   default     = 1
 }
 
+variable "once" {
+  description = "Whether it is a task that somebody starts and that ends, and no service."
+  type        = bool
+  default     = false
+}
+
 variable "scaling" {
   description = "Between how many, and at which load, the number changes; null for a fixed number."
   type = object({

@@ -130,7 +130,7 @@ run "a_service_that_scales" {
   }
 
   assert {
-    condition     = !aws_ecs_service.this.network_configuration[0].assign_public_ip && aws_ecs_service.this.deployment_circuit_breaker[0].rollback
+    condition     = !aws_ecs_service.this[0].network_configuration[0].assign_public_ip && aws_ecs_service.this[0].deployment_circuit_breaker[0].rollback
     error_message = "a task has no public address, and a deployment that fails is undone"
   }
 
