@@ -142,9 +142,15 @@ def bill(size: Size) -> tuple[Line, ...]:
         Line(what=f"PostgreSQL, {size.database}", quantity=HOURS, unit="hours", micros=size.database_hour),
         Line(what="PostgreSQL, disk", quantity=size.database_gb, unit="GB-months", micros=size.database_gb_month),
         Line(
-            what="online store, writes", quantity=size.events * size.write_units, unit="units", micros=625_000, per=10**6
+            what="online store, writes",
+            quantity=size.events * size.write_units,
+            unit="units",
+            micros=625_000,
+            per=10**6,
         ),
-        Line(what="online store, reads", quantity=size.events * size.read_units, unit="units", micros=125_000, per=10**6),
+        Line(
+            what="online store, reads", quantity=size.events * size.read_units, unit="units", micros=125_000, per=10**6
+        ),
         Line(what="lake, a year of it", quantity=12 * gigabytes, unit="GB-months", micros=8_750),
         Line(what="lake, requests", quantity=500_000 + size.events // 500, unit="writes", micros=5_000, per=1_000),
         Line(
@@ -276,7 +282,10 @@ def tables() -> str:
 def with_tables(text: str) -> str:
     """A page with the tables between its markers brought up to date."""
     return re.sub(
-        r"(<!-- capacity -->\n).*?(<!-- capacity end -->)", lambda found: f"{found[1]}{tables()}\n{found[2]}", text, flags=re.S
+        r"(<!-- capacity -->\n).*?(<!-- capacity end -->)",
+        lambda found: f"{found[1]}{tables()}\n{found[2]}",
+        text,
+        flags=re.S,
     )
 
 
