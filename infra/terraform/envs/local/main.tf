@@ -9,21 +9,29 @@ provider "aws" {
   skip_metadata_api_check     = true
   skip_requesting_account_id  = false
 
+  # Every service that the modules know: one left out would be asked in the cloud.
   endpoints {
-    cloudwatch       = var.aws_endpoint
-    dynamodb         = var.aws_endpoint
-    ec2              = var.aws_endpoint
-    ecr              = var.aws_endpoint
-    ecs              = var.aws_endpoint
-    events           = var.aws_endpoint
-    iam              = var.aws_endpoint
-    kms              = var.aws_endpoint
-    logs             = var.aws_endpoint
-    s3               = var.aws_endpoint
-    secretsmanager   = var.aws_endpoint
-    servicediscovery = var.aws_endpoint
-    sns              = var.aws_endpoint
-    sts              = var.aws_endpoint
+    applicationautoscaling = var.aws_endpoint
+    budgets                = var.aws_endpoint
+    cloudwatch             = var.aws_endpoint
+    dynamodb               = var.aws_endpoint
+    ec2                    = var.aws_endpoint
+    ecr                    = var.aws_endpoint
+    ecs                    = var.aws_endpoint
+    elbv2                  = var.aws_endpoint
+    emrserverless          = var.aws_endpoint
+    events                 = var.aws_endpoint
+    iam                    = var.aws_endpoint
+    kms                    = var.aws_endpoint
+    logs                   = var.aws_endpoint
+    mwaa                   = var.aws_endpoint
+    rds                    = var.aws_endpoint
+    s3                     = var.aws_endpoint
+    secretsmanager         = var.aws_endpoint
+    servicediscovery       = var.aws_endpoint
+    sns                    = var.aws_endpoint
+    sts                    = var.aws_endpoint
+    wafv2                  = var.aws_endpoint
   }
 
   default_tags {
