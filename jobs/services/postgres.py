@@ -109,7 +109,7 @@ def make_databases(settings: Settings) -> None:
 
 
 def make_on_server(settings: Settings) -> Result:
-    """Makes databases and roles on a server of your own, from `TIDEMILL_DATABASES`; what exists is left alone.
+    """Makes databases and roles on a server of your own, from `TIDEMILL_DATABASES`; a role that exists gets its password.
 
     Raises SettingError when the setting is not JSON of URLs with an administrator's among them, and ServiceError when
     the server does not answer or refuses: what was made until then stays, and the next run goes on.
@@ -128,13 +128,13 @@ def make_on_server(settings: Settings) -> Result:
     import psycopg
 
     try:
-        made = _make(administrator, passwords)
+        made = _make(administrator, passwords, renew=True)
     except psycopg.Error as error:
         raise ServiceError(f"PostgreSQL did not make the databases: {error}; run `tidemill databases` again") from None
     return Result(line=f"databases made: {', '.join(made) or 'none, all were there'}", facts={"made": made})
 
 
-def _make(administrator: str, passwords: Mapping[str, str]) -> list[str]:
+def _make(administrator: str, passwords: Mapping[str, str], *, renew: bool = False) -> list[str]:
     """The names of the databases that were not there. The administrator need not be a superuser, as on RDS."""
     import psycopg
     from psycopg import sql
@@ -150,6 +150,8 @@ def _make(administrator: str, passwords: Mapping[str, str]) -> list[str]:
                     sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(identifier, sql.Literal(password))
                 )
                 connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(identifier))
+            elif renew:
+                connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(identifier, sql.Literal(password)))
             if name not in databases:
                 connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(identifier, identifier))
                 connection.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(identifier))

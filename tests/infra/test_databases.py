@@ -38,6 +38,10 @@ def test_each_client_gets_a_database_that_it_owns_and_a_second_run_makes_nothing
         with psycopg.connect(url) as connection:
             connection.execute("CREATE TABLE kept (id int)")
     assert make_on_server(asked).line == "databases made: none, all were there"
+    renewed = {name: url.replace("pass-", "anew-") for name, url in urls.items()}
+    make_on_server(given(settings, {"administrator": url_of(postgres, "administrator", "postgres"), **renewed}))
+    with psycopg.connect(renewed["tidemill"]) as connection:
+        assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
 
 
 @pytest.mark.parametrize("value", ["no JSON", "[]", '{"tidemill": "postgresql://a:b@h/t"}'])

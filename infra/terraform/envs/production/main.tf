@@ -16,6 +16,7 @@ module "tidemill" {
   image_tag          = var.image_tag
   airflow            = var.airflow
   routing            = var.routing
+  secrets_version    = var.secrets_version
   public             = var.public
   emails             = var.emails
   monthly_budget     = var.monthly_budget

@@ -69,3 +69,9 @@ variable "routing" {
   type        = string
   default     = "router"
 }
+
+variable "secrets_version" {
+  description = "Raise it to have every secret made anew; docs/cloud.md says what to start again then."
+  type        = number
+  default     = 1
+}

@@ -27,7 +27,7 @@ module "network" {
   name               = var.name
   cidr               = var.cidr
   zones              = var.zones
-  more_endpoints     = var.airflow == "mwaa" ? ["sqs"] : []
+  more_endpoints     = concat(var.airflow == "mwaa" ? ["sqs"] : [], var.routing == "weights" ? ["elasticloadbalancing"] : [])
   log_key_arn        = module.observability.log_key_arn
   log_retention_days = var.log_retention_days
 }
@@ -50,6 +50,7 @@ module "registry" {
   vpc_id                 = module.network.vpc_id
   subnet_ids             = module.network.private_subnet_ids
   client_security_groups = { tasks = module.network.tasks_security_group_id }
+  secrets_version        = var.secrets_version
 
   mlflow = {
     image        = "${module.registry.repositories["jobs"]}:${var.image_tag}"

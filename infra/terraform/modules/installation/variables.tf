@@ -158,3 +158,14 @@ variable "spark" {
   })
   default = { release = "emr-7.9.0", max_cpu = 200, max_memory = 800, max_disk = 2000, idle_minutes = 5 }
 }
+
+variable "secrets_version" {
+  description = "Raise it to have every secret made anew; docs/cloud.md says what to start again then."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = var.secrets_version >= 1 && floor(var.secrets_version) == var.secrets_version
+    error_message = "secrets_version must be a whole number from 1 on."
+  }
+}

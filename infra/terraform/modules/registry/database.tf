@@ -66,7 +66,7 @@ resource "aws_db_instance" "this" {
   kms_key_id                          = aws_kms_key.this.arn
   username                            = "administrator"
   password_wo                         = ephemeral.aws_secretsmanager_secret_version.password["database/password"].secret_string
-  password_wo_version                 = 1
+  password_wo_version                 = var.secrets_version
   port                                = 5432
   db_subnet_group_name                = aws_db_subnet_group.this["this"].name
   vpc_security_group_ids              = [aws_security_group.database["this"].id]
@@ -130,7 +130,7 @@ resource "aws_secretsmanager_secret" "url" {
 resource "aws_secretsmanager_secret_version" "url" {
   for_each                 = aws_secretsmanager_secret.url
   secret_id                = each.value.id
-  secret_string_wo_version = 1
+  secret_string_wo_version = var.secrets_version
   secret_string_wo = format(
     "postgresql%s://%s:%s@%s/%s%s",
     each.key == "tidemill" ? "" : "+psycopg2",
@@ -154,7 +154,7 @@ resource "aws_secretsmanager_secret" "all" {
 resource "aws_secretsmanager_secret_version" "all" {
   for_each                 = aws_secretsmanager_secret.all
   secret_id                = each.value.id
-  secret_string_wo_version = 1
+  secret_string_wo_version = var.secrets_version
   secret_string_wo = jsonencode(merge(
     {
       for name in local.databases : name => format(

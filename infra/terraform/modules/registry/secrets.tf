@@ -23,11 +23,10 @@ resource "aws_secretsmanager_secret" "generated" {
   recovery_window_in_days = var.protected ? 30 : 0
 }
 
-# Raise a version to have that secret made anew; then start the services that read it again (docs/cloud.md).
 resource "aws_secretsmanager_secret_version" "generated" {
   for_each                 = aws_secretsmanager_secret.generated
   secret_id                = each.value.id
-  secret_string_wo_version = 1
+  secret_string_wo_version = var.secrets_version
   secret_string_wo = (
     each.key == "airflow_fernet"
     ? replace(replace(base64encode(ephemeral.aws_secretsmanager_random_password.this[each.key].random_password), "+", "-"), "/", "_")

@@ -75,3 +75,14 @@ variable "mlflow" {
   })
   default = null
 }
+
+variable "secrets_version" {
+  description = "Raise it to have every secret made anew; docs/cloud.md says what to start again then."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = var.secrets_version >= 1 && floor(var.secrets_version) == var.secrets_version
+    error_message = "secrets_version must be a whole number from 1 on."
+  }
+}
