@@ -40,9 +40,13 @@ resource "aws_dynamodb_table" "this" {
     type = "S"
   }
 
-  on_demand_throughput {
-    max_read_request_units  = var.max_read_units
-    max_write_request_units = var.max_write_units
+  dynamic "on_demand_throughput" {
+    for_each = var.max_read_units == -1 && var.max_write_units == -1 ? [] : ["bounds"]
+
+    content {
+      max_read_request_units  = var.max_read_units
+      max_write_request_units = var.max_write_units
+    }
   }
 
   # An item without the attribute is kept for ever.

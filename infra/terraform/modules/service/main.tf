@@ -93,6 +93,7 @@ resource "aws_ecs_service" "this" {
   health_check_grace_period_seconds  = length(var.target_group_arns) > 0 ? 120 : null
   deployment_minimum_healthy_percent = 100
   deployment_maximum_percent         = 200
+  availability_zone_rebalancing      = "ENABLED"
   propagate_tags                     = "SERVICE"
 
   # A deployment whose tasks do not come up goes back to the one before.
@@ -125,7 +126,8 @@ resource "aws_ecs_service" "this" {
     }
   }
 
+  # The first is scaling's and the rollout's; the second a local AWS API forgets.
   lifecycle {
-    ignore_changes = [desired_count]
+    ignore_changes = [desired_count, availability_zone_rebalancing]
   }
 }

@@ -124,6 +124,11 @@ run "the_online_store" {
   }
 
   assert {
+    condition     = aws_dynamodb_table.this.on_demand_throughput[0].max_write_request_units == 40000
+    error_message = "the bill is bounded"
+  }
+
+  assert {
     condition     = aws_dynamodb_table.this.hash_key == "pk" && aws_dynamodb_table.this.billing_mode == "PAY_PER_REQUEST"
     error_message = "the table is what jobs/features/online/dynamodb.py reads"
   }
