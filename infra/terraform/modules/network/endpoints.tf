@@ -33,6 +33,11 @@ resource "aws_vpc_security_group_ingress_rule" "endpoints" {
   ip_protocol                  = "tcp"
   from_port                    = 443
   to_port                      = 443
+
+  # A local AWS API forgets it.
+  lifecycle {
+    ignore_changes = [description]
+  }
 }
 
 resource "aws_security_group" "tasks" {
@@ -48,6 +53,11 @@ resource "aws_vpc_security_group_ingress_rule" "tasks" {
   ip_protocol                  = "tcp"
   from_port                    = 1024
   to_port                      = 65535
+
+  # A local AWS API forgets it.
+  lifecycle {
+    ignore_changes = [description]
+  }
 }
 
 # There is no route out of the private subnets; these rules say so once more.
@@ -68,4 +78,9 @@ resource "aws_vpc_security_group_egress_rule" "gateway" {
   ip_protocol       = "tcp"
   from_port         = 443
   to_port           = 443
+
+  # A local AWS API forgets it.
+  lifecycle {
+    ignore_changes = [description]
+  }
 }
