@@ -17,9 +17,9 @@ export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),tr
 
 UV := .venv/tools/bin/uv
 RUNNING := orchestrate jobs serve
-ALL := $(RUNNING) test dev
+ALL := $(RUNNING) test dev checkov
 ready = $(1:%=.venv/%/.ready)
-CODE := jobs dags bentos demo tests requirements
+CODE := jobs dags bentos demo infra tests requirements
 
 .PHONY: help demo test test-fast test-services test-slow test-lake faults simulate proof bench up down clean lint format environments lock
 
@@ -70,13 +70,14 @@ clean: down  ## Stop every service and remove all state; environments stay
 		|| { echo "$(TIDEMILL_HOME) does not look like a home of Tidemill; nothing was removed"; exit 1; }
 	@rm -rf "$(TIDEMILL_HOME)" && echo "removed $(TIDEMILL_HOME)"
 
-lint: $(call ready,orchestrate serve test dev)  ## Check style, types and SQL
+lint: $(call ready,orchestrate serve test dev)  ## Check style, types, SQL and Terraform
 	.venv/dev/bin/ruff check $(CODE)
 	.venv/dev/bin/ruff format --check $(CODE)
 	.venv/dev/bin/mypy --python-executable .venv/test/bin/python
 	.venv/dev/bin/mypy --python-executable .venv/serve/bin/python bentos
 	MYPYPATH=dags .venv/dev/bin/mypy --python-executable .venv/orchestrate/bin/python dags
 	.venv/dev/bin/sqlfluff lint -q dbt/models
+	.venv/test/bin/python -m tests.infra.lint
 
 format: $(call ready,dev)  ## Rewrite the code in the one style
 	.venv/dev/bin/ruff check --fix $(CODE)
@@ -85,7 +86,7 @@ format: $(call ready,dev)  ## Rewrite the code in the one style
 environments: $(call ready,$(ALL))  ## Make or refresh every environment from its pins
 
 lock: .venv/tools/.ready  ## Resolve the pins of every environment anew
-	@for group in orchestrate jobs serve dev bench bench_serving; do echo "requirements/$$group.txt"; $(COMPILE) --group $$group -o requirements/$$group.txt; done
+	@for group in orchestrate jobs serve dev checkov bench bench_serving; do echo "requirements/$$group.txt"; $(COMPILE) --group $$group -o requirements/$$group.txt; done
 	@echo requirements/test.txt; $(COMPILE) --group jobs --group test -c requirements/jobs.txt -o requirements/test.txt
 	@echo requirements/uv.txt; $(COMPILE) --group tools -o requirements/uv.txt
 

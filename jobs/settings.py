@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     """The ledger's PostgreSQL, as postgresql://user:password@/tidemill?host=/socket/folder."""
     optuna_url: SecretStr | None = None
+    databases: SecretStr | None = None
+    """JSON for `tidemill databases`: the URL of a server's administrator, and that of each database to be made."""
     port_base: int = 8700
     """Loopback ports are this plus a small number each; see `jobs.services.ports`."""
     mlflow_url: str = "http://127.0.0.1:8703"

@@ -7,17 +7,33 @@ from typing import Annotated
 import typer
 
 from jobs.commands.shared import JsonOption, show
+from jobs.errors import UsageError
 from jobs.settings import Settings
 
 app = typer.Typer()
 
 
 @app.command(epilog="Example: tidemill projects --json")
-def projects(as_json: JsonOption = False) -> None:
+def projects(
+    as_json: JsonOption = False,
+    tfvars: Annotated[
+        bool, typer.Option("--tfvars", help="Print what Terraform makes something for, as projects.auto.tfvars.json.")
+    ] = False,
+) -> None:
     """List the declared model projects."""
     from jobs.services import describe
 
-    show(describe.projects(), as_json)
+    if tfvars and as_json:
+        raise UsageError("--tfvars prints JSON as it is; leave out --json")
+    show(describe.tfvars() if tfvars else describe.projects(), as_json)
+
+
+@app.command(epilog="Example: tidemill databases")
+def databases(as_json: JsonOption = False) -> None:
+    """Make the databases and their roles on a PostgreSQL of your own, from TIDEMILL_DATABASES; docs/cloud.md."""
+    from jobs.services import databases as server
+
+    show(server.make_on_server(Settings.load()), as_json)
 
 
 @app.command(epilog="Example: tidemill new churn --like fraud")

@@ -15,7 +15,7 @@ from xmlrpc.client import Fault
 
 from jobs.errors import ServiceError, SettingError
 from jobs.result import Result
-from jobs.services import airflow, credentials, places, postgres, processes, supervisor
+from jobs.services import airflow, credentials, databases, places, postgres, processes, supervisor
 from jobs.services.ports import offsets, port
 from jobs.services.programs import AIRFLOW, Program, programs
 from jobs.services.progress import Board
@@ -97,7 +97,7 @@ def _bring_up(settings: Settings, wanted: list[Program]) -> dict[str, float]:
             board.wait(["postgres"], until=PATIENCE_SECONDS)
             postgres.make_databases(settings)
         else:
-            postgres.make_own_databases(settings)
+            databases.make_own(settings)
         migration = pool.submit(_migrate_airflow, settings)
         _start(settings, [program.name for program in wanted if program.name not in (*AIRFLOW, "postgres")])
         _after(migration, lambda: _start(settings, AIRFLOW))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from dataclasses import asdict
 from datetime import date, timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from jobs.lake import Lake, address
 from jobs.projects import PROJECTS
 from jobs.result import Result
-from jobs.services.ports import SLOTS, port
+from jobs.services.ports import SLOTS, offsets, port
 from jobs.services.tables import render
 from jobs.settings import ROOT, Settings
 from jobs.spec import Project
@@ -42,6 +43,26 @@ def projects() -> Result:
         for name, one in facts.items()
     ]
     return Result(line=render(("project", "title", "owner", "sources", "views", "models"), rows), facts=facts)
+
+
+def tfvars() -> Result:
+    """What Terraform makes something for: projects, sources and slots, as the text of a `.auto.tfvars.json` file.
+
+    Ports are those of an installation that has its address to itself, as every container has.
+    """
+    own = int(Settings.model_fields["port_base"].default)
+    facts = {
+        "projects": {
+            name: {
+                "title": project.title,
+                "owner": project.owner,
+                "sources": [source.name for source in project.sources],
+                "ports": {slot: own + offsets()[f"serve-{name}-{slot}"] for slot in SLOTS},
+            }
+            for name, project in PROJECTS.items()
+        }
+    }
+    return Result(line=json.dumps(facts, indent=2), facts=facts)
 
 
 def explain(project: Project) -> Result:

@@ -8,10 +8,9 @@ import pwd
 import shutil
 import subprocess
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from jobs.errors import ServiceError, SettingError
-from jobs.services import credentials, places
+from jobs.errors import ServiceError
+from jobs.services import credentials, databases, places
 from jobs.settings import Settings
 
 _USER = "pgserver"
@@ -101,55 +100,8 @@ def ready(settings: Settings) -> bool:
 
 
 def make_databases(settings: Settings) -> None:
-    """Gives every database a role of its name that owns it; what exists is left alone."""
-    import psycopg
-    from psycopg import sql
-
-    with psycopg.connect(_superuser(settings), autocommit=True) as connection:
-        roles = {name for (name,) in connection.execute("SELECT rolname FROM pg_roles")}
-        databases = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
-        for name, password in credentials.ensure(settings).databases.items():
-            identifier = sql.Identifier(name)
-            if name not in roles:
-                connection.execute(
-                    sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(identifier, sql.Literal(password))
-                )
-            if name not in databases:
-                connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(identifier, identifier))
-                connection.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(identifier))
-
-
-def make_own_databases(settings: Settings) -> None:
-    """Makes the databases that the settings' own PostgreSQL has not; raises SettingError naming all that are missing.
-
-    They belong to the URL's user; a user who may not make databases finds those that somebody made before.
-    """
-    import psycopg
-    from psycopg import sql
-
-    server = settings.need("postgres_url")
-    own = urlsplit(server)
-    if not own.path.strip("/"):
-        server = own._replace(path="/postgres").geturl()
-    place = f"{own.hostname or 'its socket'}:{own.port or 5432}"
-    try:
-        with psycopg.connect(server, autocommit=True, connect_timeout=10) as connection:
-            known = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
-            missing = [name for name in credentials.DATABASES if name not in known]
-            try:
-                for name in missing:
-                    connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-            except psycopg.errors.InsufficientPrivilege:
-                raise SettingError(
-                    f"the PostgreSQL at {place} has no databases {', '.join(missing)}, and user {own.username!r} may not "
-                    "make them; nothing was started. Make them for that user, or name one with CREATEDB in "
-                    "TIDEMILL_POSTGRES_URL"
-                ) from None
-    except psycopg.OperationalError as error:
-        raise SettingError(
-            f"the PostgreSQL at {place}, which TIDEMILL_POSTGRES_URL names, cannot be reached: "
-            f"{str(error).strip().splitlines()[-1]}; nothing else was started"
-        ) from None
+    """Gives every database of the embedded server a role of its name that owns it; what exists is left alone."""
+    databases.make(_superuser(settings), credentials.ensure(settings).databases)
 
 
 def has_table(settings: Settings, database: str, table: str) -> bool:

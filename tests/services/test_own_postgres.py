@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from jobs.errors import SettingError
 from jobs.release.ledger import Ledger
-from jobs.services import credentials, postgres
+from jobs.services import credentials, databases
 from jobs.services.programs import programs
 from jobs.settings import Settings
 
@@ -26,8 +26,8 @@ def own(postgres: str, settings: Settings) -> Iterator[Settings]:
 
 
 def test_all_databases_are_made_there_and_every_url_reaches_its_own(own: Settings) -> None:
-    postgres.make_own_databases(own)
-    postgres.make_own_databases(own)
+    databases.make_own(own)
+    databases.make_own(own)
     for name in credentials.DATABASES:
         with psycopg.connect(credentials.database_url(own, name)) as connection:
             assert connection.execute("SELECT current_database()").fetchone() == (name,)
@@ -49,7 +49,7 @@ def test_databases_that_may_not_be_made_are_named_at_once(own: Settings) -> None
     parts = urlsplit(own.need("postgres_url"))
     reader = own.model_copy(update={"postgres_url": SecretStr(parts._replace(netloc="reader:reader@").geturl())})
     with pytest.raises(SettingError, match="airflow, mlflow, mlflow_auth, optuna, tidemill, and user 'reader' may not"):
-        postgres.make_own_databases(reader)
+        databases.make_own(reader)
 
 
 def test_one_that_cannot_be_reached_is_told_without_its_password(settings: Settings) -> None:
@@ -57,5 +57,5 @@ def test_one_that_cannot_be_reached_is_told_without_its_password(settings: Setti
     with pytest.raises(
         SettingError, match=r"PostgreSQL at 127\.0\.0\.1:1, which TIDEMILL_POSTGRES_URL names"
     ) as raised:
-        postgres.make_own_databases(nowhere)
+        databases.make_own(nowhere)
     assert "secret" not in str(raised.value)

@@ -1,0 +1,138 @@
+"""envs/local, applied to a local AWS API with its state in a bucket there: what is made, made again, and destroyed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.features.online.dynamodb import DynamoDB
+from jobs.projects import PROJECTS
+from jobs.services.describe import tfvars
+from jobs.settings import Settings
+from tests.infra.terraform import Terraform
+
+pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(3600)]
+REGION, SOME = "eu-central-1", 2
+"""Two projects: `for_each` is seen to work, in half of the time that all take."""
+_PLAIN = """
+key = "local.tfstate"
+access_key = "local"
+secret_key = "local"
+use_path_style = true
+skip_credentials_validation = true
+skip_requesting_account_id = true
+skip_metadata_api_check = true
+"""
+
+
+def client(service: str, aws: str) -> Any:
+    import boto3
+
+    return boto3.client(
+        service, endpoint_url=aws, region_name=REGION, aws_access_key_id="local", aws_secret_access_key="local"
+    )
+
+
+@pytest.fixture(scope="module")
+def state(tree: Path, provider: dict[str, str], aws: str) -> str:
+    """The bucket of states, made by infra/terraform/state, which says what backend.hcl has to."""
+    bootstrap = Terraform(tree, "state", provider)
+    bootstrap.init(())
+    bootstrap.must("apply", "-auto-approve", "-no-color", f"-var=aws_endpoint={aws}", f"-var=region={REGION}")
+    backend: str = bootstrap.outputs()["backend"]
+    (tree / "envs" / "local" / "backend.hcl").write_text(
+        f'{backend}{_PLAIN}endpoints = {{ s3 = "{aws}", sts = "{aws}", iam = "{aws}" }}\n'
+    )
+    return next(line.split('"')[1] for line in backend.splitlines() if line.startswith("bucket"))
+
+
+@pytest.fixture(scope="module")
+def local(tree: Path, provider: dict[str, str], aws: str, state: str) -> Iterator[Terraform]:
+    """envs/local, applied; destroyed at the end."""
+    chosen = dict(islice(json.loads(tfvars().line)["projects"].items(), SOME))
+    (tree / "envs/local/projects.auto.tfvars.json").write_text(json.dumps({"projects": chosen}))
+    terraform = Terraform(tree, "envs/local", provider | {"TF_VAR_aws_endpoint": aws})
+    terraform.init(["-backend-config=backend.hcl"])
+    terraform.must("apply", "-auto-approve", "-no-color", seconds=1500)
+    yield terraform
+    terraform.must("destroy", "-auto-approve", "-no-color", seconds=1500)
+    assert not json.loads(terraform.must("show", "-json")).get("values")
+
+
+def test_a_second_plan_is_empty(local: Terraform) -> None:
+    outcome = local.run("plan", "-no-color", "-detailed-exitcode")
+    assert outcome.code == 0, outcome.text[-6000:]
+    assert "No changes" in outcome.text
+
+
+def test_what_it_says_is_a_settings_file(local: Terraform, tmp_path: Path) -> None:
+    file = tmp_path / "settings.env"
+    file.write_text(local.outputs()["settings"])
+    settings = Settings(_env_file=file)  # type: ignore[call-arg]
+    assert settings.lake_uri == "s3://tidemill-local-lake-123456789012"
+    assert settings.online_store_url == f"dynamodb://tidemill-local-features?region={REGION}"
+
+
+def test_producers_are_told_where_to_deliver_by_project_and_source(local: Terraform) -> None:
+    landing = local.outputs()["landing"]
+    assert {name: set(sources) for name, sources in landing.items()} == {
+        name: {source.name for source in project.sources} for name, project in islice(PROJECTS.items(), SOME)
+    }
+
+
+def test_the_lake_keeps_a_conditional_write(local: Terraform, aws: str) -> None:
+    from botocore.exceptions import ClientError
+
+    bucket = local.outputs()["landing"]
+    name = next(iter(next(iter(bucket.values())).values())).split("/")[2]
+    lake = client("s3", aws)
+    lake.put_object(Bucket=name, Key="probe/current.json", Body=b"1", IfNoneMatch="*")
+    with pytest.raises(ClientError, match="PreconditionFailed"):
+        lake.put_object(Bucket=name, Key="probe/current.json", Body=b"2", IfNoneMatch="*")
+    assert lake.get_bucket_versioning(Bucket=name)["Status"] == "Enabled"
+
+
+def test_the_table_is_an_online_store(local: Terraform, aws: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
+    store = DynamoDB("tidemill-local-features", "first", REGION, aws)
+    value = bytes(range(64))
+    assert store.put([("view:key", value)]) == 1
+    assert store.get(["view:key", "view:other"], patient=True) == {"view:key": value}
+    store.close()
+
+
+def test_no_secret_is_in_the_state(local: Terraform, aws: str) -> None:
+    secrets = client("secretsmanager", aws)
+    held = local.must("state", "pull")
+    names = [one["Name"] for one in secrets.list_secrets()["SecretList"]]
+    assert "tidemill-local/api_key" in names
+    values = [secrets.get_secret_value(SecretId=name)["SecretString"] for name in names]
+    assert all(len(value) >= 32 for value in values)
+    assert len(set(values)) == len(values)
+    assert not [name for name, value in zip(names, values, strict=True) if value in held]
+
+
+def test_a_lock_that_nobody_holds_any_more_is_named_and_can_be_broken(local: Terraform, aws: str, state: str) -> None:
+    lock = {
+        "ID": "00000000-1111-2222-3333-444444444444", "Operation": "OperationTypeApply", "Who": "gone@elsewhere",
+        "Version": "1.11.4", "Created": "2026-01-01T00:00:00Z", "Path": f"{state}/local.tfstate", "Info": "",
+    }  # fmt: skip
+    client("s3", aws).put_object(Bucket=state, Key="local.tfstate.tflock", Body=json.dumps(lock).encode())
+    refused = local.run("apply", "-auto-approve", "-no-color", "-refresh=false")
+    assert refused.code == 1
+    assert "Error acquiring the state lock" in refused.flat
+    assert "gone@elsewhere" in refused.flat
+    local.must("force-unlock", "-force", lock["ID"])
+    assert local.run("plan", "-no-color", "-refresh=false", "-detailed-exitcode").code == 0
+
+
+def test_an_address_that_is_not_of_this_machine_is_refused_before_anything_is_asked(local: Terraform) -> None:
+    outcome = local.run("plan", "-no-color", "-var=aws_endpoint=https://ec2.amazonaws.com")
+    assert outcome.code == 1
+    assert "aws_endpoint must be an address of this machine" in outcome.flat

@@ -1,0 +1,72 @@
+"""What can be said of the files without an account: style, types, rules, and what each module plans against mocks."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from jobs.projects import NAMES
+from jobs.services.describe import tfvars
+from jobs.settings import Settings
+from tests.infra.terraform import SOURCE, Terraform, command_or_skip
+
+ROOTS = ("state", "envs/local", "envs/staging", "envs/production")
+FILES = sorted(SOURCE.rglob("*.tf"))
+BLOCK = re.compile(r'^(variable|output) "(\w+)" \{\n(.*?)^\}', re.S | re.M)
+
+
+def test_the_files_are_formatted(tmp_path: Path) -> None:
+    command_or_skip()
+    outcome = Terraform(SOURCE, ".").run("fmt", "-check", "-recursive", "-diff", "-no-color")
+    assert outcome.code == 0, f"run `terraform fmt -recursive infra/terraform`\n{outcome.text}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(SOURCE).as_posix())
+def test_every_variable_and_output_says_what_it_is(path: Path) -> None:
+    for kind, name, body in BLOCK.findall(path.read_text()):
+        assert "  description = " in body, f"{kind} {name} has no description"
+        assert kind == "output" or "  type " in body, f"variable {name} has no type"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(SOURCE).as_posix())
+def test_no_module_names_a_project_and_no_file_is_longer_than_an_idea(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) < 300
+    named = {name for name in NAMES if re.search(rf'["/_-]{name}["/_-]', text)}
+    assert not named, f"{path} names {named}: projects come from `tidemill projects --tfvars`"
+
+
+def test_what_terraform_is_told_is_what_is_declared() -> None:
+    told = json.loads(tfvars().line)["projects"]
+    assert list(told) == list(NAMES)
+    ports = [port for project in told.values() for port in project["ports"].values()]
+    assert len(set(ports)) == 2 * len(NAMES)
+
+
+def test_every_setting_is_one_that_is_read() -> None:
+    text = "".join(path.read_text() for path in FILES)
+    named = set(re.findall(r"\bTIDEMILL_([A-Z_]+)\b", text))
+    started = {"PROJECT", "SERVICE"}  # which process a container is, read by its entry point
+    assert {name.lower() for name in named - started} <= set(Settings.model_fields)
+
+
+@pytest.mark.services
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("root", ROOTS)
+def test_a_root_is_valid(root: str, tree: Path, provider: dict[str, str]) -> None:
+    terraform = Terraform(tree, root, provider)
+    terraform.init()
+    terraform.must("validate", "-no-color")
+
+
+@pytest.mark.services
+@pytest.mark.timeout(1800)
+def test_modules_plan_what_they_promise(tree: Path, provider: dict[str, str]) -> None:
+    """Terraform's own tests, against mocks: also what no local AWS API can make."""
+    terraform = Terraform(tree, "modules/installation", provider)
+    terraform.init()
+    said = terraform.must("test", "-no-color", seconds=1500)
+    assert re.search(r"Success! (\d+) passed, 0 failed", said)
