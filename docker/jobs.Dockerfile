@@ -62,7 +62,7 @@ RUN .venv/jobs/bin/python -m compileall -q jobs demo
 ENV PATH=/opt/tidemill/.venv/jobs/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 LANG=C.UTF-8 TZ=UTC \
     TIDEMILL_HOME=/var/lib/tidemill TIDEMILL_SOCKETS=/run/tidemill TIDEMILL_HOSTS=named TIDEMILL_SERVICE=spark-connect
-USER tidemill
+USER 10001:10001
 VOLUME ["/var/lib/tidemill", "/run/tidemill"]
 HEALTHCHECK --interval=10s --timeout=12s --start-period=60s --retries=3 CMD ["python", "-m", "jobs.services.health"]
 CMD ["python", "-m", "jobs.services.run"]

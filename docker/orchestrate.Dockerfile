@@ -43,7 +43,7 @@ RUN .venv/orchestrate/bin/python -m compileall -q jobs dags
 ENV PATH=/opt/tidemill/.venv/orchestrate/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 LANG=C.UTF-8 TZ=UTC \
     TIDEMILL_HOME=/var/lib/tidemill TIDEMILL_SOCKETS=/run/tidemill TIDEMILL_HOSTS=named TIDEMILL_SERVICE=airflow-api-server
-USER tidemill
+USER 10001:10001
 VOLUME ["/var/lib/tidemill", "/run/tidemill"]
 HEALTHCHECK --interval=10s --timeout=12s --start-period=120s --retries=3 CMD ["python", "-m", "jobs.services.health"]
 CMD ["python", "-m", "jobs.services.run"]

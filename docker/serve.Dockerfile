@@ -44,7 +44,7 @@ RUN .venv/serve/bin/python -m compileall -q jobs bentos
 ENV PATH=/opt/tidemill/.venv/serve/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 LANG=C.UTF-8 TZ=UTC \
     TIDEMILL_HOME=/var/lib/tidemill TIDEMILL_SOCKETS=/run/tidemill TIDEMILL_HOSTS=named TIDEMILL_SERVICE=serve-blue
-USER tidemill
+USER 10001:10001
 VOLUME ["/var/lib/tidemill", "/run/tidemill"]
 HEALTHCHECK --interval=10s --timeout=12s --start-period=60s --retries=3 CMD ["python", "-m", "jobs.services.health"]
 CMD ["python", "-m", "jobs.services.run"]

@@ -1,0 +1,126 @@
+"""The services of docker/compose.yaml without a Docker engine: each in its image's root, confined as the file says.
+
+A box has a mount and a process namespace of its own: the image is mounted read-only, its volumes and temporary
+folders over it, and the command runs as the file's user without any capability. All boxes share one network
+namespace that has nothing but loopback, where every service's name stands for an address; how Docker keeps
+networks apart is not shown by this.
+"""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from tests.containers import build
+
+
+class Boxes:
+    """The services of a compose file, started one by one; `close` ends all of them."""
+
+    def __init__(self, compose: Mapping[str, Any], storage: Path, folder: Path, settings: Mapping[str, str]) -> None:
+        self._compose, self._storage, self._folder, self._settings = compose, storage, folder, settings
+        self._roots: dict[str, Path] = {}
+        self._containers: list[str] = []
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        names = sorted(compose["services"])
+        hosts = [f"127.0.1.{number} {name}" for number, name in enumerate(names, 1)]
+        (folder / "hosts").write_text("\n".join(["127.0.0.1 localhost", *hosts]) + "\n")
+        self._network = subprocess.Popen(["unshare", "--net", "sh", "-c", "ip link set lo up && exec sleep infinity"])
+        time.sleep(0.5)
+
+    def volume(self, name: str) -> Path:
+        """A named volume: a folder that belongs to whom all services run as, as Docker's first mount makes it."""
+        path = self._folder / "volumes" / name
+        if not path.exists():
+            path.mkdir(parents=True)
+            subprocess.run(["chown", "10001:10001", str(path)], check=True)
+            path.chmod(0o700)
+        return path
+
+    def start(self, name: str) -> None:
+        """Starts a service by its own command, or its image's; its output is kept in a log."""
+        service = self._compose["services"][name]
+        command = service.get("command") or ["python", "-m", "jobs.services.run"]
+        with self.log(name).open("wb") as log:
+            self.running[name] = subprocess.Popen(
+                self._confined(service, command), stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    def run(self, name: str, *command: str) -> subprocess.CompletedProcess[str]:
+        """What a command in a box of that service comes to."""
+        service = self._compose["services"][name]
+        return subprocess.run(self._confined(service, list(command)), capture_output=True, text=True, check=False)
+
+    def healthy(self, name: str) -> bool:
+        """Whether the service's own health check, run where the service runs, succeeds."""
+        kind, *test = self._compose["services"][name]["healthcheck"]["test"]
+        assert kind == "CMD"
+        return self.run(name, *test).returncode == 0
+
+    def wait(self, name: str, seconds: float) -> float:
+        """How long the service took to be healthy; fails with the end of its log when it is not in time."""
+        began = time.monotonic()
+        while not self.healthy(name):
+            taken = time.monotonic() - began
+            ended = self.running[name].poll()
+            if ended is not None or taken > seconds:
+                raise AssertionError(f"{name}: exit code {ended} after {taken:.0f} s\n{self.log(name).read_text()[-3000:]}")
+        return time.monotonic() - began
+
+    def inside(self, *command: str) -> list[str]:
+        """A command of this machine's own in the boxes' network."""
+        return ["nsenter", f"--net=/proc/{self._network.pid}/ns/net", *command]
+
+    def log(self, name: str) -> Path:
+        """What a service has written."""
+        return self._folder / f"{name}.log"
+
+    def close(self) -> None:
+        """Ends every box and the network, and gives the images' roots back."""
+        for process in self.running.values():
+            process.terminate()
+        for process in self.running.values():
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(30)
+            process.kill()
+        self._network.kill()
+        for container in self._containers:
+            build.buildah(self._storage, "rm", container, quiet=True)
+
+    def _root(self, image: str) -> Path:
+        """An image's files, mounted; made ready for what Docker would mount over them."""
+        if image not in self._roots:
+            container = build.buildah(self._storage, "from", "--pull-never", image, quiet=True).strip()
+            self._containers.append(container)
+            self._roots[image] = Path(build.buildah(self._storage, "mount", container, quiet=True).strip())
+            (self._roots[image] / "etc" / "hosts").touch()
+        return self._roots[image]
+
+    def _confined(self, service: Mapping[str, Any], command: list[str]) -> list[str]:
+        image = str(service["image"]).partition(":")[0]
+        root = self._root(image)
+        mounts = [f"mount --bind {root} {root}", f"mount -o remount,bind,ro {root}", f"mount -t proc proc {root}/proc"]
+        mounts += [f"mount --rbind /dev {root}/dev", f"mount --bind {self._folder}/hosts {root}/etc/hosts"]
+        mounts += [f"mount -t tmpfs tmpfs {root}{one.partition(':')[0]}" for one in service["tmpfs"]]
+        for volume in service["volumes"]:
+            source, target, *_ = volume.split(":")
+            mounts.append(f"mount --bind {self.volume(source)} {root}{target}")
+        inspected = build.buildah(
+            self._storage, "inspect", "--type", "image", "--format",
+            "{{range .OCIv1.Config.Env}}{{println .}}{{end}}", image, quiet=True,
+        )  # fmt: skip
+        environment = dict(line.split("=", 1) for line in inspected.split("\n") if "=" in line)
+        environment |= {**service.get("environment", {}), **self._settings}
+        told = " ".join(shlex.quote(f"{name}={value}") for name, value in environment.items())
+        user, _, group = service["user"].partition(":")
+        entry = (
+            f"exec chroot {root} setpriv --reuid={user} --regid={group} --clear-groups --no-new-privs --inh-caps=-all "
+            f"--bounding-set=-all env -i --chdir=/opt/tidemill {told} {shlex.join([*service.get('entrypoint', []), *command])}"
+        )
+        script = " && ".join([*mounts, entry])
+        return self.inside("unshare", "--mount", "--pid", "--fork", "--kill-child=SIGTERM", "sh", "-c", script)
