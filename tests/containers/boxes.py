@@ -8,6 +8,7 @@ networks apart is not shown by this.
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import time
@@ -16,16 +17,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.containers import build
+from tests.containers.build import Image
 
 
 class Boxes:
-    """The services of a compose file, started one by one; `close` ends all of them."""
+    """The services of a compose file in these images, started one by one; `close` ends all of them."""
 
-    def __init__(self, compose: Mapping[str, Any], storage: Path, folder: Path, settings: Mapping[str, str]) -> None:
-        self._compose, self._storage, self._folder, self._settings = compose, storage, folder, settings
-        self._roots: dict[str, Path] = {}
-        self._containers: list[str] = []
+    def __init__(
+        self, compose: Mapping[str, Any], images: Mapping[str, Image], folder: Path, settings: Mapping[str, str]
+    ) -> None:
+        self._compose, self._images, self._folder, self._settings = compose, images, folder, settings
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         names = sorted(compose["services"])
         hosts = [f"127.0.1.{number} {name}" for number, name in enumerate(names, 1)]
@@ -69,7 +70,9 @@ class Boxes:
             taken = time.monotonic() - began
             ended = self.running[name].poll()
             if ended is not None or taken > seconds:
-                raise AssertionError(f"{name}: exit code {ended} after {taken:.0f} s\n{self.log(name).read_text()[-3000:]}")
+                raise AssertionError(
+                    f"{name}: exit code {ended} after {taken:.0f} s\n{self.log(name).read_text()[-3000:]}"
+                )
         return time.monotonic() - began
 
     def inside(self, *command: str) -> list[str]:
@@ -81,7 +84,7 @@ class Boxes:
         return self._folder / f"{name}.log"
 
     def close(self) -> None:
-        """Ends every box and the network, and gives the images' roots back."""
+        """Ends every box and their network."""
         for process in self.running.values():
             process.terminate()
         for process in self.running.values():
@@ -89,38 +92,26 @@ class Boxes:
                 process.wait(30)
             process.kill()
         self._network.kill()
-        for container in self._containers:
-            build.buildah(self._storage, "rm", container, quiet=True)
-
-    def _root(self, image: str) -> Path:
-        """An image's files, mounted; made ready for what Docker would mount over them."""
-        if image not in self._roots:
-            container = build.buildah(self._storage, "from", "--pull-never", image, quiet=True).strip()
-            self._containers.append(container)
-            self._roots[image] = Path(build.buildah(self._storage, "mount", container, quiet=True).strip())
-            (self._roots[image] / "etc" / "hosts").touch()
-        return self._roots[image]
 
     def _confined(self, service: Mapping[str, Any], command: list[str]) -> list[str]:
-        image = str(service["image"]).partition(":")[0]
-        root = self._root(image)
+        image = self._images[str(service["image"]).partition(":")[0].removeprefix("tidemill/")]
+        root = image.root
         mounts = [f"mount --bind {root} {root}", f"mount -o remount,bind,ro {root}", f"mount -t proc proc {root}/proc"]
         mounts += [f"mount --rbind /dev {root}/dev", f"mount --bind {self._folder}/hosts {root}/etc/hosts"]
         mounts += [f"mount -t tmpfs tmpfs {root}{one.partition(':')[0]}" for one in service["tmpfs"]]
         for volume in service["volumes"]:
             source, target, *_ = volume.split(":")
             mounts.append(f"mount --bind {self.volume(source)} {root}{target}")
-        inspected = build.buildah(
-            self._storage, "inspect", "--type", "image", "--format",
-            "{{range .OCIv1.Config.Env}}{{println .}}{{end}}", image, quiet=True,
-        )  # fmt: skip
-        environment = dict(line.split("=", 1) for line in inspected.split("\n") if "=" in line)
-        environment |= {**service.get("environment", {}), **self._settings}
-        told = " ".join(shlex.quote(f"{name}={value}") for name, value in environment.items())
+        told = {**image.environment, **self._interpolated(service.get("environment", {})), **self._settings}
         user, _, group = service["user"].partition(":")
-        entry = (
-            f"exec chroot {root} setpriv --reuid={user} --regid={group} --clear-groups --no-new-privs --inh-caps=-all "
-            f"--bounding-set=-all env -i --chdir=/opt/tidemill {told} {shlex.join([*service.get('entrypoint', []), *command])}"
-        )
-        script = " && ".join([*mounts, entry])
+        entry = [
+            "chroot", str(root), "setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", "--no-new-privs",
+            "--inh-caps=-all", "--bounding-set=-all", "env", "-i", "--chdir=/opt/tidemill",
+            *(f"{name}={value}" for name, value in told.items()), *service.get("entrypoint", []), *command,
+        ]  # fmt: skip
+        script = " && ".join([*mounts, f"exec {shlex.join(entry)}"])
         return self.inside("unshare", "--mount", "--pid", "--fork", "--kill-child=SIGTERM", "sh", "-c", script)
+
+    def _interpolated(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """The file's values, with the defaults of what is taken from the shell."""
+        return {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for name, value in environment.items()}

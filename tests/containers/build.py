@@ -8,11 +8,15 @@ own is believed when this machine believes it.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,6 +80,27 @@ def build(storage: Path, image: str) -> None:
         *(["--volume", f"{cache}:/root/.cache/uv"] if cache.is_dir() else []),
         "--tag", f"tidemill/{image}", str(ROOT),
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Image:
+    """A built image's files, and the environment that its processes have."""
+
+    root: Path
+    environment: Mapping[str, str]
+
+
+@contextmanager
+def mounted(storage: Path, image: str) -> Iterator[Image]:
+    """An image's files while they are mounted, made ready for what an engine mounts over them."""
+    container = buildah(storage, "from", "--pull-never", f"tidemill/{image}", quiet=True).strip()
+    try:
+        root = Path(buildah(storage, "mount", container, quiet=True).strip())
+        (root / "etc" / "hosts").touch()
+        told = json.loads(buildah(storage, "inspect", "--type", "image", f"tidemill/{image}", quiet=True))
+        yield Image(root, dict(one.split("=", 1) for one in told["OCIv1"]["config"]["Env"]))
+    finally:
+        buildah(storage, "rm", container, quiet=True)
 
 
 def main(arguments: list[str]) -> None:

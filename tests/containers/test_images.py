@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -60,9 +61,12 @@ def boxes(storage: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[B
     for above in (folder, *folder.parents):
         if above.stat().st_uid == os.getuid() and not above.stat().st_mode & 0o001:
             above.chmod(above.stat().st_mode | 0o001)
-    found = Boxes(COMPOSE, storage, folder, LAKE)
     servers: list[subprocess.Popen[bytes]] = []
-    try:
+    with ExitStack() as stack:
+        images = {image: stack.enter_context(build.mounted(storage, image)) for image in build.IMAGES}
+        found = Boxes(COMPOSE, images, folder, LAKE)
+        stack.callback(lambda: [(server.terminate(), server.wait(60)) for server in servers])
+        stack.callback(found.close)
         made = found.run("secrets", *COMPOSE["services"]["secrets"]["command"])
         assert made.returncode == 0, made.stderr
         servers += [_postgres(found), _redis(found)]
@@ -72,11 +76,6 @@ def boxes(storage: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[B
             found.start(name)
             print(f"{name} is healthy after {found.wait(name, 600):.0f} s")
         yield found
-    finally:
-        found.close()
-        for server in servers:
-            server.terminate()
-            server.wait(60)
 
 
 def _postgres(boxes: Boxes) -> subprocess.Popen[bytes]:
