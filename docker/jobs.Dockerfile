@@ -8,13 +8,13 @@ FROM ${BASE} AS python
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3 ca-certificates \
-    && rm -rf /var/lib/apt/lists/*
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 
 FROM python AS uv
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3-pip \
-    && rm -rf /var/lib/apt/lists/*
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 WORKDIR /opt/tidemill
 # The secret, which may be left out, is whom a network with a certificate of its own trusts.
 ENV UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=true
@@ -45,7 +45,7 @@ LABEL org.opencontainers.image.title="tidemill-jobs" \
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends openjdk-17-jre-headless procps \
-    && rm -rf /var/lib/apt/lists/*
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/tidemill tidemill \
     && install -d -o tidemill -g tidemill -m 0700 /var/lib/tidemill /run/tidemill \
         /volumes /volumes/postgres /volumes/redis /volumes/s3 \

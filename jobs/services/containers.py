@@ -28,7 +28,8 @@ def secrets(settings: Settings, folder: Path) -> None:
     }
     for name, text in files.items():
         places.write_private(folder / name, text)
-    # The file that every client of AWS reads.
+    # The files that every client of AWS reads. A bucket in the host's name would be a host of its own.
+    places.write_private(places.home(settings) / "aws" / "config", "[default]\ns3 =\n    addressing_style = path\n")
     keys = ["[default]", f"aws_access_key_id = {known.s3_access_key}", f"aws_secret_access_key = {known.s3_secret_key}"]
     places.write_private(places.home(settings) / "aws" / "credentials", "\n".join(keys) + "\n")
     credentials.write_settings(settings)

@@ -113,5 +113,6 @@ def test_every_password_is_generated_and_only_its_service_is_told(tmp_path: Path
     (identity,) = json.loads((tmp_path / "secrets/s3/identities.json").read_text())["identities"]
     assert identity["credentials"] == [{"accessKey": first.s3_access_key, "secretKey": first.s3_secret_key}]
     assert first.s3_secret_key in (tmp_path / "home/aws/credentials").read_text()
+    assert "addressing_style = path" in (tmp_path / "home/aws/config").read_text()
     told = "".join(path.read_text() for path in (tmp_path / "secrets").rglob("*") if path.is_file())
     assert not [one for one in (*first.databases.values(), first.airflow_jwt, first.api_key) if one in told]
