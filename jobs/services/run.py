@@ -15,6 +15,9 @@ from jobs.services.ports import SERVING
 from jobs.services.programs import Program, program, slots_of
 from jobs.settings import Settings
 
+_OWN_PIPE = ["/bin/bash", "-c", 'exec "$0" "$@" > >(exec cat)']
+"""The supervisor opens its standard output anew for each slot, which somebody else's pipe or file would refuse."""
+
 
 def run(settings: Settings, name: str) -> NoReturn:
     """Becomes the service: the process is replaced, so that signals and exit code are the service's own.
@@ -32,7 +35,7 @@ def _slots(settings: Settings, name: str) -> Program:
     file = places.run_files(settings) / f"{name}.conf"
     places.write_private(file, supervisor.configuration(settings, slots_of(settings, name), name))
     command = [str(places.environment_python("serve").with_name("supervisord")), "--nodaemon", "-c", str(file)]
-    return Program(name=name, command=command, folder=places.home(settings))
+    return Program(name=name, command=[*_OWN_PIPE, *command], folder=places.home(settings))
 
 
 def main(arguments: list[str]) -> None:

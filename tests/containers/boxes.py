@@ -8,8 +8,10 @@ networks apart is not shown by this.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import signal
 import subprocess
 import time
 from collections.abc import Mapping
@@ -79,18 +81,26 @@ class Boxes:
         """A command of this machine's own in the boxes' network."""
         return ["nsenter", f"--net=/proc/{self._network.pid}/ns/net", *command]
 
+    def known(self, *command: str) -> list[str]:
+        """The same where the user of the boxes has a name, which PostgreSQL asks for."""
+        passwd = self._images["jobs"].root / "etc" / "passwd"
+        return self.inside(
+            "unshare", "--mount", "sh", "-c", f"mount --bind {passwd} /etc/passwd && exec {shlex.join(command)}"
+        )
+
     def log(self, name: str) -> Path:
         """What a service has written."""
         return self._folder / f"{name}.log"
 
     def close(self) -> None:
         """Ends every box and their network."""
-        for process in self.running.values():
-            process.terminate()
-        for process in self.running.values():
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(30)
-            process.kill()
+        for number, seconds in ((signal.SIGTERM, 30), (signal.SIGKILL, 10)):
+            for process in self.running.values():
+                for first in _children(process.pid):
+                    os.kill(first, number)
+            for process in self.running.values():
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(seconds)
         self._network.kill()
 
     def _confined(self, service: Mapping[str, Any], command: list[str]) -> list[str]:
@@ -115,3 +125,10 @@ class Boxes:
     def _interpolated(self, environment: Mapping[str, str]) -> dict[str, str]:
         """The file's values, with the defaults of what is taken from the shell."""
         return {name: re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value) for name, value in environment.items()}
+
+
+def _children(pid: int) -> list[int]:
+    """The first process of a box, whose end is the box's; the one above it only waits, and ignores being asked to end."""
+    with suppress(FileNotFoundError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []

@@ -82,7 +82,7 @@ def _postgres(boxes: Boxes) -> subprocess.Popen[bytes]:
     data, binaries = boxes.volume("postgres") / "cluster", postgres.binaries()
     password = boxes.volume("postgres-secret") / "password"
     options = ["--username=postgres", "--auth=scram-sha-256", f"--pwfile={password}", "--encoding=UTF8", "--locale=C"]
-    subprocess.run([*_NOBODY, str(binaries / "initdb"), *options, "-D", str(data)], check=True, cwd="/")
+    subprocess.run(boxes.known(*_NOBODY, str(binaries / "initdb"), *options, "-D", str(data)), check=True, cwd="/")
     command = [
         str(binaries / "postgres"),
         "-D",
