@@ -25,13 +25,13 @@ def run(settings: Settings, name: str) -> NoReturn:
     Raises UsageError for a name that no service has.
     """
     wanted = _slots(settings, name) if name in SERVING else program(settings, name)
-    places.sockets(settings)
     os.chdir(wanted.folder)
     os.execve(wanted.command[0], wanted.command, supervisor.environment(settings) | wanted.environment)
 
 
 def _slots(settings: Settings, name: str) -> Program:
     """The supervisor of all slots of one colour, which starts those that have something to serve."""
+    places.sockets(settings)
     file = places.run_files(settings) / f"{name}.conf"
     places.write_private(file, supervisor.configuration(settings, slots_of(settings, name), name))
     command = [str(places.environment_python("serve").with_name("supervisord")), "--nodaemon", "-c", str(file)]
