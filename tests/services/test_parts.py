@@ -62,7 +62,8 @@ def test_no_two_services_share_a_port_and_every_slot_has_one(settings: Settings)
 
 
 def test_services_with_hosts_of_their_own_are_called_by_name_and_listen_there(tmp_path: Path) -> None:
-    named = Settings(_env_file=None, home=tmp_path, hosts="named", sockets=tmp_path / "s")  # type: ignore[call-arg]
+    sockets = tmp_path / "s"
+    named = Settings(_env_file=None, home=tmp_path, hosts="named", port_base=8700, sockets=sockets)  # type: ignore[call-arg]
     told = credentials.values(named)
     known = credentials.ensure(named)
     assert told["TIDEMILL_AIRFLOW_URL"] == "http://airflow-api-server:8702"
@@ -71,7 +72,7 @@ def test_services_with_hosts_of_their_own_are_called_by_name_and_listen_there(tm
     assert told["TIDEMILL_SPARK_REMOTE"] == f"sc://spark-connect:8704/;authorization=Bearer%20{known.spark}"
     assert told["TIDEMILL_ONLINE_STORE_URL"] == f"redis://:{known.redis}@redis:6379/0"
     assert airflow.environment(named)["AIRFLOW__API__HOST"] == "0.0.0.0"
-    assert places.supervisor_socket(named, "serve-blue") == tmp_path / "s" / "serve-blue.sock"
+    assert places.supervisor_socket(named, "serve-blue") == sockets / "serve-blue.sock"
     with pytest.raises(UsageError, match="no service is called 'nothing'"):
         programs.program(named, "nothing")
 
