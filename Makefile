@@ -21,7 +21,7 @@ ALL := $(RUNNING) test dev checkov
 ready = $(1:%=.venv/%/.ready)
 CODE := jobs dags bentos demo infra tests requirements
 
-.PHONY: help demo test test-fast test-services test-slow test-lake faults simulate proof bench up down clean lint format environments lock
+.PHONY: help demo test test-fast test-services test-slow test-lake images faults simulate proof bench up down clean lint format environments lock
 
 help:  ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*##/\t/' | awk -F'\t' '{printf "  make %-14s%s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ simulate: $(call ready,test)  ## Count what the release decisions get wrong: doc
 
 proof: $(call ready,jobs serve test)  ## Run every bad candidate and ten good ones: docs/proof.md
 	.venv/test/bin/python -m tests.proof
+
+images: $(call ready,test)  ## Build the container images without Docker, as root: buildah, debootstrap; var/images
+	.venv/test/bin/python -m tests.containers.build "$(TIDEMILL_HOME)/images"
 
 up: .running  ## Start every service, without the demo's data
 	@.venv/jobs/bin/tidemill up

@@ -27,16 +27,16 @@ def main(arguments: list[str] | None = None) -> None:
         os.environ.setdefault(name, value)
 
     from jobs.projects import find
-    from jobs.services.ports import port
+    from jobs.services.ports import listen, port
     from jobs.settings import Settings
 
     settings = Settings.load()
     project = find(asked.project)
     os.environ.setdefault("BENTOML_HOME", str(settings.home.absolute() / "bentoml"))
-    _serve(project.name, port(settings, f"serve-{project.name}-{asked.slot}"))
+    _serve(project.name, listen(settings), port(settings, f"serve-{project.name}-{asked.slot}"))
 
 
-def _serve(project: str, port: int) -> None:
+def _serve(project: str, host: str, port: int) -> None:
     import uvicorn
     from _bentoml_sdk import Service  # type: ignore[import-untyped]
     from bentoml._internal.log import configure_server_logging
@@ -49,7 +49,7 @@ def _serve(project: str, port: int) -> None:
     service = next(value for value in vars(module).values() if isinstance(value, Service))
     uvicorn.run(
         Doors(service.to_asgi(is_main=False), module.application),
-        host="127.0.0.1",
+        host=host,
         port=port,
         loop="uvloop",
         http="httptools",

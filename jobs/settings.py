@@ -50,6 +50,12 @@ class Settings(BaseSettings):
     """JSON for `tidemill databases`: the URL of a server's administrator, and that of each database to be made."""
     port_base: int = 8700
     """Loopback ports are this plus a small number each; see `jobs.services.ports`."""
+    hosts: Literal["loopback", "named"] = "loopback"
+    """Where the services are: all on this machine's loopback, or each on a host of its name, as in docker/compose.yaml."""
+    service: str | None = None
+    """Which service a container runs and is asked the health of, such as mlflow or serve-blue."""
+    sockets: Path | None = None
+    """The folder of the Unix sockets, whose path must be short; by default one of this home's own below /tmp."""
     mlflow_url: str = "http://127.0.0.1:8703"
     mlflow_username: str = "admin"
     mlflow_password: SecretStr | None = None

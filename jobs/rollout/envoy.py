@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from jobs.rollout.routes import ENTITY, PATHS, ROUTES, TYPE, Json, direct, says, shadow, with_fallback
+from jobs.services.ports import LOOPBACK
 
 MAXIMUM_BYTES = 1_048_576
 BUCKETS = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1_000, 2_000, 5_000, 20_000)
@@ -20,24 +21,26 @@ _FALLBACK_RETRIES = {"budget_percent": {"value": 100.0}, "min_retry_concurrency"
 
 def bootstrap(
     *,
+    address: str,
     port: int,
     ready_port: int,
     admin_socket: Path,
     routes: Path,
-    slots: Mapping[str, Mapping[str, int]],
+    slots: Mapping[str, Mapping[str, tuple[str, int]]],
     entities: Mapping[str, str],
 ) -> Json:
     """The static configuration: a listener, the slots of every project, and routes from a watched file.
 
+    `address` is what the listeners bind, and `slots` has the host and port of each.
     `entities` names for each project the field of a request that says who is asked about.
     """
     clusters = [_cluster("admin", {"pipe": {"path": str(admin_socket)}})]
-    for project, ports in slots.items():
-        for slot, number in ports.items():
-            others = [other for other in ports if other != slot]
-            clusters.append(_shadow(project, slot, number))
+    for project, own in slots.items():
+        for slot, at in own.items():
+            others = [other for other in own if other != slot]
+            clusters.append(_shadow(project, slot, *at))
             for suffix in PATHS.values():
-                clusters.append(_slot(direct(project, slot) + suffix, number))
+                clusters.append(_slot(direct(project, slot) + suffix, *at))
                 clusters += [_aggregate(project, slot, other, suffix) for other in others]
     watched = {"path": str(routes), "watched_directory": {"path": str(routes.parent)}}
     source = {"path_config_source": watched, "resource_api_version": "V3"}
@@ -47,8 +50,11 @@ def bootstrap(
         "admin": {"address": {"pipe": {"path": str(admin_socket), "mode": 0o600}}},
         "static_resources": {
             "listeners": [
-                _listener("router", port, {"rds": {"route_config_name": ROUTES, "config_source": source}}, entities),
-                _listener("ready", ready_port, {"route_config": _ready()}),
+                _listener(
+                    "router", _socket(address, port),
+                    {"rds": {"route_config_name": ROUTES, "config_source": source}}, entities,
+                ),
+                _listener("ready", _socket(address, ready_port), {"route_config": _ready()}),
             ],
             "clusters": clusters,
         },
@@ -71,7 +77,7 @@ end
 """A client that does not say whom it asks about has it read from its body: the first row's, within 4 kB."""
 
 
-def _listener(name: str, port: int, routes: Json, entities: Mapping[str, str] | None = None) -> Json:
+def _listener(name: str, address: Json, routes: Json, entities: Mapping[str, str] | None = None) -> Json:
     buffer = {
         "name": "envoy.filters.http.buffer",
         "typed_config": {"@type": f"{TYPE}.extensions.filters.http.buffer.v3.Buffer", "max_request_bytes": MAXIMUM_BYTES},
@@ -107,12 +113,12 @@ def _listener(name: str, port: int, routes: Json, entities: Mapping[str, str] | 
         **routes,
     }
     chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
-    return {"name": name, "address": _loopback(port), "filter_chains": [chain]}
+    return {"name": name, "address": address, "filter_chains": [chain]}
 
 
-def _slot(name: str, port: int) -> Json:
+def _slot(name: str, host: str, port: int) -> Json:
     return {
-        **_cluster(name, _loopback(port)),
+        **_cluster(name, _socket(host, port)),
         "health_checks": [
             {
                 "timeout": "1s",
@@ -145,9 +151,10 @@ def _cluster(name: str, address: Json) -> Json:
         "common_http_protocol_options": {"idle_timeout": "30s"},
     }
     endpoint = {"lb_endpoints": [{"endpoint": {"address": address}}]}
+    named = "socket_address" in address and address["socket_address"]["address"] != LOOPBACK
     return {
         "name": name,
-        "type": "STATIC",
+        "type": "STRICT_DNS" if named else "STATIC",
         "connect_timeout": "0.25s",
         "load_assignment": {"cluster_name": name, "endpoints": [endpoint]},
         "circuit_breakers": _limits(_STABLE_RETRIES),
@@ -173,9 +180,9 @@ def _aggregate(project: str, slot: str, other: str, suffix: str) -> Json:
     }
 
 
-def _shadow(project: str, slot: str, number: int) -> Json:
+def _shadow(project: str, slot: str, host: str, port: int) -> Json:
     """Mirrored requests beyond a few at a time are dropped: a slow candidate must not cost its clients anything."""
-    cluster = _cluster(shadow(project, slot), _loopback(number))
+    cluster = _cluster(shadow(project, slot), _socket(host, port))
     few = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests"), _SHADOWED)
     return cluster | {"circuit_breakers": {"thresholds": [{"priority": "DEFAULT", **few}]}}
 
@@ -198,5 +205,5 @@ def _as_json() -> Json:
     return {"filter": {"status_code_filter": {"comparison": failed}}, "body_format_override": body}
 
 
-def _loopback(port: int) -> Json:
-    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+def _socket(address: str, port: int) -> Json:
+    return {"socket_address": {"address": address, "port_value": port}}

@@ -18,7 +18,7 @@ from jobs.rollout import envoy
 from jobs.rollout.routes import ROUTES, Sharing, direct, routes, shadow, with_fallback
 from jobs.rollout.statistics import quantile
 from jobs.services import places
-from jobs.services.ports import SLOTS, port
+from jobs.services.ports import SLOTS, host, listen, port
 from jobs.settings import Settings
 from jobs.storage import locked, pause, write_atomically
 
@@ -108,11 +108,9 @@ class Router:
     def bootstrap(self) -> Path:
         """The path of the static configuration, written anew; the weights that are in force stay."""
         places.sockets(self._settings)
-        slots = {
-            project: {slot: port(self._settings, f"serve-{project}-{slot}") for slot in SLOTS} for project in PROJECTS
-        }
+        slots = {project: {slot: self._address(f"serve-{project}-{slot}") for slot in SLOTS} for project in PROJECTS}
         static = envoy.bootstrap(
-            port=port(self._settings, "router"), ready_port=port(self._settings, "router-admin"),
+            address=listen(self._settings), port=port(self._settings, "router"), ready_port=port(self._settings, "router-admin"),
             admin_socket=self._socket, routes=self._routes, slots=slots,
             entities={name: project.entity for name, project in PROJECTS.items()},
         )  # fmt: skip
@@ -121,6 +119,9 @@ class Router:
         path = self._folder / "envoy.json"
         write_atomically(path, json.dumps(static, indent=1).encode())
         return path
+
+    def _address(self, name: str) -> tuple[str, int]:
+        return host(self._settings, name), port(self._settings, name)
 
     def weights(self, project: str) -> dict[str, int]:
         """Percent of the project's traffic for each slot, as the routes file has it; they sum to 100."""

@@ -106,7 +106,7 @@ class Slots:
 
         program = _program(project, slot)
         try:
-            processes = supervisor.rpc(self._settings)
+            processes = supervisor.rpc(self._settings, program)
             if processes.getProcessInfo(program)["statename"] in _UP:
                 processes.stopProcess(program, True)
             processes.startProcess(program, False)

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from jobs.errors import SettingError
 from jobs.services import credentials, places
-from jobs.services.ports import port, url
+from jobs.services.ports import LOOPBACK, listen, port, url
 from jobs.settings import ROOT, Settings
 
 POOLS = {
@@ -46,10 +46,11 @@ def environment(settings: Settings, database_url: str | None = None) -> dict[str
         "CORE__KILLED_TASK_CLEANUP_TIME": 10,
         "DATABASE__SQL_ALCHEMY_CONN": database_url or credentials.database_url(settings, "airflow", _SYNC),
         "DATABASE__SQL_ALCHEMY_POOL_SIZE": 5,
-        "API__HOST": "127.0.0.1",
+        "API__HOST": listen(settings),
         "API__PORT": port(settings, "airflow"),
         "API__WORKERS": 1,
-        "API__BASE_URL": url(settings, "airflow"),
+        # As a browser has it: containers publish this port on loopback too.
+        "API__BASE_URL": f"http://{LOOPBACK}:{port(settings, 'airflow')}",
         "API__SECRET_KEY": known.airflow_session,
         "API_AUTH__JWT_SECRET": known.airflow_jwt,
         "API_AUTH__JWT_ISSUER": "tidemill",

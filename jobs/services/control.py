@@ -13,11 +13,11 @@ from importlib import metadata
 from pathlib import Path
 from xmlrpc.client import Fault
 
-from jobs.errors import ServiceError, SettingError
+from jobs.errors import ServiceError, SettingError, UsageError
 from jobs.result import Result
 from jobs.services import airflow, credentials, databases, places, postgres, processes, supervisor
 from jobs.services.ports import offsets, port
-from jobs.services.programs import AIRFLOW, Program, programs
+from jobs.services.programs import AIRFLOW, HOSTED, Program, programs
 from jobs.services.progress import Board
 from jobs.settings import Settings
 
@@ -27,13 +27,16 @@ PATIENCE_SECONDS = 420.0
 def up() -> Result:
     """Starts what does not run yet, waits until every service answers, and says how long each took.
 
-    A slot without a release is left to the rollout that gives it one.
+    A slot without a release is left to the rollout that gives it one. Where services have hosts of their own,
+    these are started by whoever runs the hosts, and are only waited for.
 
     Raises SettingError when an environment is missing or a port is taken, and ServiceError with the end
     of its log for a service that does not come up; the others keep running.
     """
     began = time.monotonic()
     settings = Settings.load()
+    if settings.hosts == "named":
+        return _up(settings, _await_hosts(settings), began, set())
     _check_environments()
     with _locked(settings):
         if supervisor.states(settings) is None:
@@ -49,10 +52,14 @@ def up() -> Result:
         running &= _running(settings)  # those whose configuration changed were stopped
         needed = [program for program in wanted if not program.idle]
         seconds = _bring_up(settings, needed)
+    return _up(settings, seconds, began, running)
+
+
+def _up(settings: Settings, seconds: dict[str, float], began: float, running: set[str]) -> Result:
     taken = round(time.monotonic() - began, 1)
     started = [name for name in seconds if name not in running]
     return Result(
-        line=f"{len(needed)} services are up after {taken} s ({len(started)} started); "
+        line=f"{len(seconds)} services are up after {taken} s ({len(started)} started); "
         f"addresses and log-ins: {places.home(settings) / 'settings.env'}",
         facts={
             "seconds": taken,
@@ -67,6 +74,8 @@ def down() -> Result:
     """Stops every service and ends whatever process of theirs is left; raises ServiceError if one survives."""
     began = time.monotonic()
     settings = Settings.load()
+    if settings.hosts == "named":
+        raise UsageError("the services here are containers; stop them where they were started: docker compose down")
     if not settings.home.exists():
         return Result(
             line="nothing runs: there is no installation here", facts={"stopped": 0, "ended": 0, "seconds": 0}
@@ -90,6 +99,12 @@ def down() -> Result:
     )
 
 
+def _await_hosts(settings: Settings) -> dict[str, float]:
+    with Board(HOSTED, settings) as board:
+        board.wait(HOSTED, until=PATIENCE_SECONDS)
+        return board.seconds
+
+
 def _bring_up(settings: Settings, wanted: list[Program]) -> dict[str, float]:
     with Board([program.name for program in wanted], settings) as board, ThreadPoolExecutor(max_workers=2) as pool:
         if settings.postgres_url is None:
@@ -98,7 +113,7 @@ def _bring_up(settings: Settings, wanted: list[Program]) -> dict[str, float]:
             postgres.make_databases(settings)
         else:
             databases.make_own(settings)
-        migration = pool.submit(_migrate_airflow, settings)
+        migration = pool.submit(migrate_airflow, settings)
         _start(settings, [program.name for program in wanted if program.name not in (*AIRFLOW, "postgres")])
         _after(migration, lambda: _start(settings, AIRFLOW))
         board.wait([program.name for program in wanted], until=PATIENCE_SECONDS)
@@ -120,7 +135,7 @@ def _start(settings: Settings, names: Iterable[str]) -> None:
                 raise ServiceError(f"{name} did not start: {fault.faultString}") from None
 
 
-def _migrate_airflow(settings: Settings) -> None:
+def migrate_airflow(settings: Settings) -> None:
     """Brings Airflow's tables to the installed version and its pools to the declared ones, once."""
     pools = airflow.pools_file(settings)
     version = f"{_airflow_version()}\n{pools.read_text()}"

@@ -1,4 +1,4 @@
-"""`python -m jobs.services.mlflow_server PORT`: MLflow's tracking server in one process.
+"""`python -m jobs.services.mlflow_server PORT [ADDRESS]`: MLflow's tracking server in one process.
 
 `mlflow server` imports MLflow twice, once in a parent that only waits; on two cores that costs half of
 the start of all services, and 280 MB for as long as they run. This does what it does, in its order:
@@ -11,8 +11,8 @@ import os
 import sys
 
 
-def main(port: int) -> None:
-    """Serves on a loopback port until SIGTERM; configured by MLFLOW_* as `mlflow server` is."""
+def main(port: int, address: str = "127.0.0.1") -> None:
+    """Serves on that address until SIGTERM; configured by MLFLOW_* as `mlflow server` is."""
     from mlflow.server import constants
 
     database = os.environ["MLFLOW_BACKEND_STORE_URI"]
@@ -33,8 +33,8 @@ def main(port: int) -> None:
     from mlflow.server import auth
 
     auth.bootstrap_admin_user()
-    uvicorn.run(auth.create_app(), host="127.0.0.1", port=port, access_log=False, timeout_graceful_shutdown=5)
+    uvicorn.run(auth.create_app(), host=address, port=port, access_log=False, timeout_graceful_shutdown=5)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), *sys.argv[2:])

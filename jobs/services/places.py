@@ -36,6 +36,8 @@ def run_files(settings: Settings) -> Path:
 
 def sockets_path(settings: Settings) -> Path:
     """The private folder of the Unix sockets: short, because a socket's path may have 107 bytes."""
+    if settings.sockets:
+        return settings.sockets
     name = hashlib.sha256(str(home(settings)).encode()).hexdigest()[:10]
     return Path(f"/tmp/tidemill-{os.getuid()}-{name}")  # noqa: S108 - its owner and mode are checked below
 
@@ -47,7 +49,7 @@ def sockets(settings: Settings) -> Path:
     """
     path = sockets_path(settings)
     mode = 0o711 if os.getuid() == 0 else 0o700
-    path.mkdir(mode=mode, exist_ok=True)
+    path.mkdir(mode=mode, parents=True, exist_ok=True)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise SettingError(f"{path} belongs to somebody else; remove it, the services' sockets go there")
@@ -55,9 +57,9 @@ def sockets(settings: Settings) -> Path:
     return path
 
 
-def supervisor_socket(settings: Settings) -> Path:
-    """The socket on which the supervisor takes commands."""
-    return sockets_path(settings) / "supervisor.sock"
+def supervisor_socket(settings: Settings, host: str | None = None) -> Path:
+    """The socket on which the supervisor, or that of a host with slots of its own, takes commands."""
+    return sockets_path(settings) / f"{host or 'supervisor'}.sock"
 
 
 def write_private(path: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Which loopback port each service listens on: the base of the installation plus a fixed number."""
+"""Where each service listens: the port is the base of the installation plus a fixed number, the host a setting."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from jobs.settings import Settings
 SLOTS = ("blue", "green")
 _FIXED = {"router": 0, "router-admin": 1, "airflow": 2, "mlflow": 3, "spark-connect": 4}
 _FIRST_SLOT = 10
+LOOPBACK, EVERYWHERE = "127.0.0.1", "0.0.0.0"  # noqa: S104 - within a container, which publishes what it is told to
+SERVING = tuple(f"serve-{slot}" for slot in SLOTS)
+"""The hosts of the slots, each with that slot of every project, where services have hosts of their own."""
+_HOSTS = {"router-admin": "router", "airflow": "airflow-api-server"}
 
 
 def offsets() -> dict[str, int]:
@@ -29,6 +33,23 @@ def port(settings: Settings, name: str) -> int:
     return settings.port_base + known[name]
 
 
+def host(settings: Settings, name: str) -> str:
+    """Where a service is reached: 127.0.0.1, or the host that has its name, such as `mlflow` or `serve-blue`."""
+    if settings.hosts == "loopback":
+        return LOOPBACK
+    return host_of_slot(name) if name.startswith("serve-") else _HOSTS.get(name, name)
+
+
+def host_of_slot(name: str) -> str:
+    """The host of a slot where services have hosts of their own: `serve-blue` of `serve-fraud-blue`."""
+    return f"serve-{name.rpartition('-')[2]}"
+
+
+def listen(settings: Settings) -> str:
+    """The address that services bind: loopback, or every one of the host that each has to itself."""
+    return LOOPBACK if settings.hosts == "loopback" else EVERYWHERE
+
+
 def url(settings: Settings, name: str) -> str:
-    """The address of a service on this machine, as http://127.0.0.1:8702."""
-    return f"http://127.0.0.1:{port(settings, name)}"
+    """The address of a service, as http://127.0.0.1:8702."""
+    return f"http://{host(settings, name)}:{port(settings, name)}"

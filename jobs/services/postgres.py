@@ -114,8 +114,7 @@ def has_table(settings: Settings, database: str, table: str) -> bool:
 
 
 def _superuser(settings: Settings, database: str = "postgres") -> str:
-    password = credentials.ensure(settings).postgres
-    return f"postgresql://postgres:{password}@/{database}?host={socket_folder(settings)}"
+    return credentials.server_url(settings, "postgres", credentials.ensure(settings).postgres, database)
 
 
 def _hand_over(path: Path) -> None:

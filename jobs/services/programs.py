@@ -1,4 +1,4 @@
-"""What runs on one machine: each service's command, environment and how it is stopped."""
+"""Each service's command, environment and how it is stopped, on one machine or each in a container of its own."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jobs.errors import ServiceError
+from jobs.errors import ServiceError, UsageError
 from jobs.projects import PROJECTS
 from jobs.services import airflow, credentials, places, postgres
 from jobs.services.java import java_home
-from jobs.services.ports import SLOTS, port
+from jobs.services.ports import SERVING, SLOTS, host, host_of_slot, listen, port
 from jobs.settings import ROOT, Settings
 
 AIRFLOW = ("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
+HOSTED = ("postgres", "spark-connect", "mlflow", "router", *SERVING, *AIRFLOW)
+"""What has a host of its own where services are not all on one machine: the slots of a colour share theirs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,16 @@ def programs(settings: Settings) -> list[Program]:
     return found + slots(settings) + _airflow(settings)
 
 
+def program(settings: Settings, name: str) -> Program:
+    """One of these services by its name; raises UsageError for any other name."""
+    if name in AIRFLOW:
+        return next(one for one in _airflow(settings) if one.name == name)
+    known = {"postgres": _postgres, "spark-connect": _spark, "mlflow": _mlflow, "router": _router}
+    if name not in known:
+        raise UsageError(f"no service is called {name!r}; there are: {', '.join(HOSTED)}")
+    return known[name](settings)
+
+
 def _postgres(settings: Settings) -> Program:
     return Program(
         name="postgres",
@@ -53,7 +65,7 @@ def _spark(settings: Settings) -> Program:
     number = port(settings, "spark-connect")
     python = str(places.environment_python("jobs"))
     properties = {
-        "spark.connect.grpc.binding.address": "127.0.0.1",
+        "spark.connect.grpc.binding.address": listen(settings),
         "spark.connect.grpc.binding.port": number,
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",
@@ -105,7 +117,7 @@ def _mlflow(settings: Settings) -> Program:
     places.write_private(authentication, "\n".join(lines) + "\n")
     return Program(
         name="mlflow",
-        command=[str(places.environment_python("jobs")), "-m", "jobs.services.mlflow_server", str(number)],
+        command=[str(places.environment_python("jobs")), "-m", "jobs.services.mlflow_server", str(number), listen(settings)],
         environment={
             "MLFLOW_BACKEND_STORE_URI": credentials.database_url(settings, "mlflow", "postgresql+psycopg2"),
             "MLFLOW_ARTIFACTS_DESTINATION": _artifacts(settings, work),
@@ -117,6 +129,10 @@ def _mlflow(settings: Settings) -> Program:
             "MLFLOW_ALLOW_MODEL_CODE_EXECUTION": "false",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            # What a client may call it: other names would let a web page reach it through a browser.
+            "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(
+                f"{name}:{number}" for name in ("127.0.0.1", "localhost", host(settings, "mlflow"))
+            ),
             "PYTHONPATH": str(ROOT),
         },
         folder=work,
@@ -171,6 +187,11 @@ def slots(settings: Settings) -> list[Program]:
                 )
             )
     return found
+
+
+def slots_of(settings: Settings, name: str) -> list[Program]:
+    """The slots of one colour, which share a host where services have hosts of their own: `serve-blue`."""
+    return [one for one in slots(settings) if host_of_slot(one.name) == name]
 
 
 def _airflow(settings: Settings) -> list[Program]:

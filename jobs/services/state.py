@@ -12,7 +12,8 @@ from jobs.errors import TidemillError
 from jobs.lake import Lake
 from jobs.projects import PROJECTS, find
 from jobs.result import Result
-from jobs.services import evidence, supervisor
+from jobs.services import evidence, health, supervisor
+from jobs.services.programs import HOSTED
 from jobs.services.tables import render
 from jobs.settings import Settings
 from jobs.spec import Project
@@ -26,13 +27,20 @@ def status(project: str | None) -> Result:
     """Services; of one project all that is known, of all a line each. The facts are the same, with every detail."""
     settings = Settings.load()
     chosen = [find(project)] if project else list(PROJECTS.values())
-    services = supervisor.in_use(settings) or {}
+    services = _services(settings)
     found = {one.name: _project(one, settings, bool(services)) for one in chosen}
     facts: dict[str, Any] = {
         "services": services,
         "projects": {name: {"glance": glance(one)} | one for name, one in found.items()},
     }
     return Result(line="\n\n".join(_pages(facts) if project else _overview(facts)), facts=facts)
+
+
+def _services(settings: Settings) -> dict[str, str]:
+    """What the supervisor says of each service, or what each says itself that has a host of its own."""
+    if settings.hosts == "named":
+        return {name: "RUNNING" if health.ready(settings, name) else "no answer" for name in HOSTED}
+    return supervisor.in_use(settings) or {}
 
 
 def glance(found: Mapping[str, Any]) -> dict[str, str]:

@@ -1,4 +1,7 @@
-"""The supervisor that keeps the services running: its configuration, its start, and its commands."""
+"""The supervisors that keep services running: their configuration, their start, and their commands.
+
+On one machine there is one; where services have hosts of their own, one on each host of slots.
+"""
 
 from __future__ import annotations
 
@@ -7,31 +10,36 @@ import subprocess
 import time
 import xmlrpc.client
 from collections.abc import Iterable
+from contextlib import suppress
 from http.client import HTTPException
 from typing import Any
 
 from jobs.errors import ServiceError
 from jobs.services import places
+from jobs.services.ports import SERVING, host
 from jobs.services.programs import Program, slots
 from jobs.settings import Settings
 
 _UNREACHABLE = (OSError, HTTPException)
 
 
-def rpc(settings: Settings) -> Any:
-    """The supervisor's XML-RPC interface, over its private socket."""
+def rpc(settings: Settings, name: str | None = None) -> Any:
+    """The XML-RPC interface of the supervisor, or of the one that keeps that slot, over its private socket."""
     from supervisor.xmlrpc import SupervisorTransport
 
-    transport = SupervisorTransport(None, None, f"unix://{places.supervisor_socket(settings)}")
+    own = host(settings, name) if name and settings.hosts == "named" else None
+    transport = SupervisorTransport(None, None, f"unix://{places.supervisor_socket(settings, own)}")
     return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor
 
 
-def states(settings: Settings) -> dict[str, str] | None:
-    """Each program's state, such as RUNNING or FATAL; None when no supervisor answers."""
-    try:
-        return {info["name"]: info["statename"] for info in rpc(settings).getAllProcessInfo()}
-    except _UNREACHABLE:
-        return None
+def states(settings: Settings, name: str | None = None) -> dict[str, str] | None:
+    """Each program's state, such as RUNNING or FATAL, by one supervisor or all; None when none answers."""
+    found: dict[str, str] | None = None
+    for one in [name] if name or settings.hosts == "loopback" else SERVING:
+        with suppress(*_UNREACHABLE):
+            told = rpc(settings, one).getAllProcessInfo()
+            found = (found or {}) | {info["name"]: info["statename"] for info in told}
+    return found
 
 
 def in_use(settings: Settings) -> dict[str, str] | None:
@@ -76,18 +84,22 @@ def environment(settings: Settings) -> dict[str, str]:
     return kept | {"LANG": "C.UTF-8", "TZ": "UTC", "TIDEMILL_HOME": home, places.MARKER: home}
 
 
-def configuration(settings: Settings, programs: Iterable[Program]) -> str:
-    """The text of supervisord.conf."""
+def configuration(settings: Settings, programs: Iterable[Program], own: str | None = None) -> str:
+    """The text of supervisord.conf; with a host of its own, of a supervisor that starts what is not idle by itself.
+
+    A container's log is what its processes write, so there nothing goes to a file.
+    """
     run, logs = places.run_files(settings), places.logs(settings)
     sections = [
         "[unix_http_server]",
-        f"file={places.supervisor_socket(settings)}",
+        f"file={places.supervisor_socket(settings, own)}",
         "chmod=0700",
         "[rpcinterface:supervisor]",
         "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
         "[supervisord]",
-        f"logfile={logs / 'supervisord.log'}",
-        f"pidfile={run / 'supervisord.pid'}",
+        f"logfile={'/dev/null' if own else logs / 'supervisord.log'}",
+        f"logfile_maxbytes={'0' if own else '50MB'}",
+        f"pidfile={run / (own or 'supervisord')}.pid",
         f"childlogdir={logs}",
         "umask=077",
         *(["user=root"] if os.getuid() == 0 else []),
@@ -97,7 +109,7 @@ def configuration(settings: Settings, programs: Iterable[Program]) -> str:
             f"[program:{program.name}]",
             f"command={' '.join(map(_quoted, program.command))}",
             f"directory={program.folder}",
-            "autostart=false",
+            f"autostart={'true' if own and not program.idle else 'false'}",
             "autorestart=true",
             "startsecs=1",
             "startretries=8",
@@ -107,8 +119,8 @@ def configuration(settings: Settings, programs: Iterable[Program]) -> str:
             f"stopasgroup={'false' if program.stop_signal == 'INT' else 'true'}",
             "killasgroup=true",
             "redirect_stderr=true",
-            f"stdout_logfile={logs / program.name}.log",
-            "stdout_logfile_maxbytes=10MB",
+            f"stdout_logfile={'/dev/fd/1' if own else f'{logs / program.name}.log'}",
+            f"stdout_logfile_maxbytes={'0' if own else '10MB'}",
             "stdout_logfile_backups=2",
             *([f"user={program.user}"] if program.user else []),
         ]

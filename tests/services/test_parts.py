@@ -8,16 +8,30 @@ import socket
 import subprocess
 import sys
 import time
+from configparser import ConfigParser
 from datetime import date
 from pathlib import Path
 
 import pytest
 
 from jobs import storage
-from jobs.errors import SettingError
+from jobs.errors import SettingError, UsageError
 from jobs.lake import Lake
 from jobs.projects import PROJECTS
-from jobs.services import airflow, credentials, describe, doctor, java, places, processes, state, supervisor
+from jobs.rollout.slots import Slots
+from jobs.services import (
+    airflow,
+    credentials,
+    describe,
+    doctor,
+    health,
+    java,
+    places,
+    processes,
+    programs,
+    state,
+    supervisor,
+)
 from jobs.services.ports import SLOTS, offsets, port
 from jobs.services.programs import Program
 from jobs.settings import ROOT, Settings
@@ -45,6 +59,38 @@ def test_no_two_services_share_a_port_and_every_slot_has_one(settings: Settings)
     assert {f"serve-{name}-{slot}" for name in PROJECTS for slot in SLOTS} <= set(offsets())
     with pytest.raises(SettingError, match="no service 'serve-nothing-blue'"):
         port(settings, "serve-nothing-blue")
+
+
+def test_services_with_hosts_of_their_own_are_called_by_name_and_listen_there(tmp_path: Path) -> None:
+    sockets = tmp_path / "s"
+    named = Settings(_env_file=None, home=tmp_path, hosts="named", port_base=8700, sockets=sockets)  # type: ignore[call-arg]
+    told = credentials.values(named)
+    known = credentials.ensure(named)
+    assert told["TIDEMILL_AIRFLOW_URL"] == "http://airflow-api-server:8702"
+    assert told["TIDEMILL_ROUTER_ADMIN_URL"] == "http://router:8701"
+    assert told["TIDEMILL_DATABASE_URL"] == f"postgresql://tidemill:{known.databases['tidemill']}@postgres/tidemill"
+    assert told["TIDEMILL_SPARK_REMOTE"] == f"sc://spark-connect:8704/;authorization=Bearer%20{known.spark}"
+    assert told["TIDEMILL_ONLINE_STORE_URL"] == f"redis://:{known.redis}@redis:6379/0"
+    assert airflow.environment(named)["AIRFLOW__API__HOST"] == "0.0.0.0"
+    assert places.supervisor_socket(named, "serve-blue") == sockets / "serve-blue.sock"
+    with pytest.raises(UsageError, match="no service is called 'nothing'"):
+        programs.program(named, "nothing")
+
+
+def test_a_supervisor_of_slots_starts_what_has_a_release_and_writes_to_no_file(tmp_path: Path) -> None:
+    named = Settings(_env_file=None, home=tmp_path, hosts="named")  # type: ignore[call-arg]
+    Slots(named).assign("fraud", "blue", "r-0", "0" * 64, 1, tmp_path)
+    read = ConfigParser(interpolation=None)
+    read.read_string(supervisor.configuration(named, programs.slots_of(named, "serve-blue"), "serve-blue"))
+    slots = {name.removeprefix("program:"): read[name] for name in read.sections() if name.startswith("program:")}
+    assert set(slots) == {f"serve-{name}-blue" for name in PROJECTS}
+    assert {name for name, one in slots.items() if one["autostart"] == "true"} == {"serve-fraud-blue"}
+    assert {one["stdout_logfile"] for one in slots.values()} == {"/dev/fd/1"}
+
+
+def test_a_health_check_says_what_does_not_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert health.main(["no-such-service"]) == 1
+    assert "SettingError: no service 'no-such-service' has a port" in capsys.readouterr().err
 
 
 def test_a_socket_path_is_short_however_deep_the_home_is(tmp_path: Path) -> None:
