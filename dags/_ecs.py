@@ -104,7 +104,7 @@ class Task:
     def _code(self) -> int:
         """The command's exit code; raises AirflowException when ECS ended the task, and not the command itself."""
         (task,) = self._hook.conn.describe_tasks(cluster=self._cluster, tasks=[self._arn])["tasks"]
-        container = next((one for one in task["containers"] if one["name"] == CONTAINER), {})
+        container: dict[str, Any] = next((one for one in task["containers"] if one["name"] == CONTAINER), {})
         code = container.get("exitCode")
         if code is None or task.get("stopCode") in ("SpotInterruption", "TerminationNotice", "TaskFailedToStart"):
             why = task.get("stoppedReason") or container.get("reason") or "no reason given"
