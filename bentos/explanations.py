@@ -98,3 +98,11 @@ def rounded(one: Explanation, decimals: int) -> Explanation:
         margin=round(one.margin, decimals),
         reasons=[{**reason, "contribution": round(reason["contribution"], decimals)} for reason in one.reasons],
     )
+
+
+def as_ranked(one: Explanation) -> dict[str, Any]:
+    """The same as a ranking answers: a score for the order alone, where others have a probability and a decision."""
+    told: dict[str, Any] = msgspec.to_builtins(one)
+    score = told.pop("probability")
+    del told["decision"]
+    return {"score": score, **told}

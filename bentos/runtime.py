@@ -19,7 +19,7 @@ from bentos.asking import Answer, Asking
 from bentos.cache import Cache, Kept
 from bentos.decoding import MAXIMUM_ROWS, Decoder, Refused
 from bentos.explanations import MAXIMUM_ROWS as EXPLAINED_ROWS
-from bentos.explanations import Beside, Explanation, explanations, rounded
+from bentos.explanations import Beside, Explanation, as_ranked, explanations, rounded
 from bentos.guard import Guard
 from bentos.lists import Lists
 from bentos.places import placed
@@ -137,7 +137,8 @@ class Runtime:
         decimals = self.project.serving.round_scores
         if decimals is not None:
             explained = [rounded(one, decimals) for one in explained]
-        return _encode({"rows": explained} if many else explained[0])
+        told = [as_ranked(one) for one in explained] if self.project.models[-1].group else explained
+        return _encode({"rows": told} if many else told[0])
 
     def _decode(self, asking: Asking, most: int) -> tuple[Release, list[Any], bool, list[str], list[int]]:
         """The release to ask, the rows, whether they are a batch, an id for each, and their places on lists made here."""

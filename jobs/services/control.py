@@ -16,7 +16,7 @@ from xmlrpc.client import Fault
 from jobs.errors import ServiceError, SettingError, UsageError
 from jobs.result import Result
 from jobs.services import airflow, credentials, databases, places, postgres, processes, supervisor
-from jobs.services.ports import offsets, port
+from jobs.services.ports import offsets, outgoing, port
 from jobs.services.programs import AIRFLOW, HOSTED, Program, programs
 from jobs.services.progress import Board
 from jobs.settings import Settings
@@ -58,9 +58,10 @@ def up() -> Result:
 def _up(settings: Settings, seconds: dict[str, float], began: float, running: set[str]) -> Result:
     taken = round(time.monotonic() - began, 1)
     started = [name for name in seconds if name not in running]
+    told = f"\nnote: {note}; TIDEMILL_PORT_BASE=8700 is the default" if (note := outgoing(settings)) else ""
     return Result(
         line=f"{len(seconds)} services are up after {taken} s ({len(started)} started); "
-        f"addresses and log-ins: {places.home(settings) / 'settings.env'}",
+        f"addresses and log-ins: {places.home(settings) / 'settings.env'}{told}",
         facts={
             "seconds": taken,
             "started": started,

@@ -15,7 +15,7 @@ from pathlib import Path
 from jobs.errors import ServiceError, SettingError
 from jobs.result import Result
 from jobs.services import java, places, processes, supervisor
-from jobs.services.ports import offsets, port
+from jobs.services.ports import offsets, outgoing, port
 from jobs.services.tables import render
 from jobs.settings import ROOT, Settings
 
@@ -144,6 +144,8 @@ def _ports(settings: Settings) -> Iterator[Check]:
         found=f"taken: {who}" if taken else f"{min(numbers)} to {max(numbers)}, {'ours' if running else 'free'}",
         fix=f"end it, or choose others: TIDEMILL_PORT_BASE={settings.port_base + 100}",
     )
+    if told := outgoing(settings):
+        yield Check(name="ports", ok=None, found=told, fix="choose others: TIDEMILL_PORT_BASE=8700, the default")
 
 
 def _credentials(settings: Settings) -> Iterator[Check]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from jobs.errors import SettingError
 from jobs.projects import PROJECTS
 from jobs.settings import Settings
@@ -13,6 +15,7 @@ LOOPBACK, EVERYWHERE = "127.0.0.1", "0.0.0.0"  # noqa: S104 - within a container
 SERVING = tuple(f"serve-{slot}" for slot in SLOTS)
 """The hosts of the slots, each with that slot of every project, where services have hosts of their own."""
 _HOSTS = {"router-admin": "router", "airflow": "airflow-api-server"}
+_OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 def offsets() -> dict[str, int]:
@@ -53,3 +56,18 @@ def listen(settings: Settings) -> str:
 def url(settings: Settings, name: str) -> str:
     """The address of a service, as http://127.0.0.1:8702."""
     return f"http://{host(settings, name)}:{port(settings, name)}"
+
+
+def outgoing(settings: Settings) -> str:
+    """A sentence if the kernel gives some of our ports to outgoing connections, else an empty one.
+
+    A slot that starts while such a connection holds its port does not come up.
+    """
+    ours = {port(settings, name) for name in offsets()}
+    first, last = map(int, _OUTGOING.read_text().split()) if _OUTGOING.exists() else (0, 0)
+    if ours.isdisjoint(range(first, last + 1)):
+        return ""
+    return (
+        f"ports {min(ours)} to {max(ours)} reach into {first} to {last}, which this machine gives to outgoing "
+        f"connections; one of them may hold a slot's port when it starts"
+    )

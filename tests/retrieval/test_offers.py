@@ -28,8 +28,7 @@ def visit(user: int, **changes: Any) -> dict[str, Any]:
 
 def ask(settings: Settings, bodies: list[dict[str, Any]]) -> list[dict[str, Any]]:
     python = places.environment_python("serve")
-    if not python.exists():
-        pytest.skip(f"{python} is missing; run `make environments`")
+    assert python.exists(), f"{python} is missing; run `make environments`"
     environment = {
         "PATH": os.environ["PATH"], "HOME": str(settings.home), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
         "TIDEMILL_HOME": str(settings.home), "TIDEMILL_LAKE_URI": settings.lake_uri,

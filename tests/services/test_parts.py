@@ -32,7 +32,7 @@ from jobs.services import (
     state,
     supervisor,
 )
-from jobs.services.ports import SLOTS, offsets, port
+from jobs.services.ports import SLOTS, offsets, outgoing, port
 from jobs.services.programs import Program
 from jobs.settings import ROOT, Settings
 
@@ -191,6 +191,16 @@ def test_who_holds_a_port_is_named() -> None:
             number: f"pid {os.getpid()} ({Path('/proc/self/comm').read_text().strip()})"
         }
     assert processes.holders([number]) == {}
+
+
+def test_ports_that_the_kernel_gives_away_are_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, _ = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    assert outgoing(settings.model_copy(update={"port_base": first - max(offsets().values()) - 1})) == ""
+    within = settings.model_copy(update={"port_base": first - max(offsets().values())})
+    assert f"to {first} reach into {first} to" in outgoing(within)
+    monkeypatch.setattr(Settings, "load", classmethod(lambda _: within))
+    notes = [check["found"] for check in doctor.examine().facts["checks"] if check["ok"] is None]
+    assert outgoing(within) in notes
 
 
 def test_the_pins_are_the_versions_that_were_tried() -> None:

@@ -20,12 +20,12 @@ Y = DRAWN.random(3_000) < 1 / (1 + np.exp(3 - X[:, 0] / 15 + 3 * (np.abs(X[:, 1]
 TREES = ("xgboost", "lightgbm")
 
 
-def scorer(library, folder, examples, rounds=60, **params) -> Scorer:
-    learner = LEARNERS[library]
+def scorer(library, folder, examples, rounds=60, learners=LEARNERS, classes=(), **params) -> Scorer:
+    learner = learners[library]
     model = learner.fit({**learner.start, **params}, examples, rounds, 1)
     entry = {
         "name": "m", "library": library, "inputs": list("abcd"), "file": learner.save(model, folder, "m"),
-        "scorer_file": learner.export(model, folder, "m", X),
+        "scorer_file": learner.export(model, folder, "m", X), "classes": classes,
     }  # fmt: skip
     return Scorer.load(folder, {"models": [entry]})
 
@@ -65,15 +65,10 @@ def test_a_forest_of_each_round_scores_alike_through_onnx(trees, tmp_path):
 
 @pytest.mark.parametrize("trees", [1, 2, 3])
 def test_a_forest_of_each_class_scores_alike_through_onnx(trees, tmp_path):
-    learner = multiclass.LEARNERS["xgboost"]
     examples = Examples(x=X, y=np.digitize(X[:, 0] + 10 * Y, [-5, 12]), classes=3)
-    model = learner.fit({**learner.start, "num_parallel_tree": trees}, examples, 10, 1)
-    entry = {
-        "name": "m", "library": "xgboost", "inputs": list("abcd"), "file": learner.save(model, tmp_path, "m"),
-        "scorer_file": learner.export(model, tmp_path, "m", X),
-    }  # fmt: skip
-    entry["classes"] = ["low", "middle", "high"]
-    found = Scorer.load(tmp_path, {"models": [entry]})
+    found = scorer(
+        "xgboost", tmp_path, examples, 10, multiclass.LEARNERS, ("low", "middle", "high"), num_parallel_tree=trees
+    )
     many, few = found.margins(X[:100]), np.concatenate([found.margins(X[row : row + 1]) for row in range(100)])
     assert many.shape == (100, 3)
     assert many.tobytes() == few.tobytes()
