@@ -1,7 +1,8 @@
 """Simulated clients: they send events to the prediction endpoint over HTTP and count what comes back.
 
-An entity's events are sent in their order, the next once the one before it was answered, as real clients do:
-whoever does two things does them one after the other, and live features count what came before.
+An entity's events are sent in their order, the next once the one before it was answered: whoever does two things does
+them one after the other, and live features count what came before. That holds for what is offered as for who is: hours
+of a day pass here in a moment, and what was far apart must not become one instant.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import asyncio
 import itertools
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from operator import itemgetter
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +26,8 @@ from jobs.settings import Settings
 from jobs.spec import Project
 
 CONNECTIONS = 16
+_TAKEN = 256
+"""How many requests may wait for a connection or for an earlier one."""
 
 
 def events_of(project: Project, day: date, seed: int, drift_from: date | None = None) -> list[dict[str, Any]]:
@@ -43,6 +46,14 @@ def requests_of(project: Project, events: Iterable[dict[str, Any]]) -> Iterator[
         yield from ([event] for event in events)
     else:
         yield from (list(rows) for _, rows in itertools.groupby(events, key=itemgetter(group)))
+
+
+def ordered_by(project: Project) -> set[tuple[str, ...]]:
+    """The entities whose events must be answered in their order: of the windows that reach up to the present."""
+    present = {
+        view.entity for view in project.live_views for window in view.windows if window.delay < timedelta(days=1)
+    }
+    return {(project.entity,)} | present
 
 
 def _text(value: Any) -> Any:
@@ -75,24 +86,24 @@ class Tally:
 
 
 class _Clients:
-    """At most 16 requests under way, and of one entity at most one."""
+    """At most 16 requests under way, and of two that share an entity only the first."""
 
-    def __init__(self, client: httpx.AsyncClient, path: str, entity: str, tally: Tally) -> None:
-        self._client, self._path, self._entity, self._tally = client, path, entity, tally
-        self._free = asyncio.Semaphore(CONNECTIONS)
-        self._behind: dict[str, deque[list[dict[str, Any]]]] = {}
-        """Of every entity with a request under way, the rows that wait for its answer, a request each."""
+    def __init__(self, client: httpx.AsyncClient, project: Project, tally: Tally) -> None:
+        self._client, self._tally = client, tally
+        self._path, self._entity = f"/{project.name}/predict", project.entity
+        self._entities = ordered_by(project)
+        self._free, self._taken = asyncio.Semaphore(CONNECTIONS), asyncio.Semaphore(_TAKEN)
+        self._last: dict[tuple[Any, ...], asyncio.Task[None]] = {}
+        """Of every entity with a request under way, the task of its newest."""
         self._tasks = set[asyncio.Task[None]]()
 
     async def take(self, rows: list[dict[str, Any]]) -> None:
-        """Sends the rows as soon as their entity's earlier ones are answered; waits while all connections are busy."""
-        entity = rows[0][self._entity]
-        if entity in self._behind:
-            self._behind[entity].append(rows)
-            return
-        await self._free.acquire()
-        self._behind[entity] = deque([rows])
-        task = asyncio.create_task(self._follow(entity))
+        """Sends the rows as soon as what shares an entity with them is answered; waits while too many wait."""
+        await self._taken.acquire()
+        keys = {(entity, *(row[name] for name in entity)) for row in rows for entity in self._entities}
+        earlier = {self._last[key] for key in keys if key in self._last}
+        task = asyncio.create_task(self._follow(earlier, keys, rows))
+        self._last |= dict.fromkeys(keys, task)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -100,14 +111,19 @@ class _Clients:
         """Returns when everything taken is answered."""
         await asyncio.gather(*self._tasks)
 
-    async def _follow(self, entity: str) -> None:
-        behind = self._behind[entity]
+    async def _follow(
+        self, earlier: set[asyncio.Task[None]], keys: set[tuple[Any, ...]], rows: list[dict[str, Any]]
+    ) -> None:
         try:
-            while behind:
-                await self._send(behind.popleft())
+            if earlier:
+                await asyncio.wait(earlier)
+            async with self._free:
+                await self._send(rows)
         finally:
-            del self._behind[entity]
-            self._free.release()
+            for key in keys:
+                if self._last[key] is asyncio.current_task():
+                    del self._last[key]
+            self._taken.release()
 
     async def _send(self, rows: list[dict[str, Any]]) -> None:
         began, tally = time.perf_counter(), self._tally
@@ -139,7 +155,7 @@ async def _send_all(
     headers = {"Authorization": f"Bearer {settings.need('api_key')}"}
     limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
     async with httpx.AsyncClient(base_url=settings.serving_url, headers=headers, limits=limits, timeout=10) as client:
-        clients = _Clients(client, f"/{project.name}/predict", project.entity, tally)
+        clients = _Clients(client, project, tally)
         began = time.perf_counter()
         for sent, rows in enumerate(requests_of(project, events)):
             if stop and stop.is_set():

@@ -1,4 +1,4 @@
-"""The demo's clients: of one customer one request at a time and in order, of many customers many at once."""
+"""The demo's clients: of one entity one request at a time and in order, of many entities many at once."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ FRAUD = find("fraud")
 
 
 class Seen:
-    """What arrived, in its order, and how many requests were under way at once: of one customer, and in all."""
+    """What arrived, in its order, and how many requests were under way at once: of one entity, and in all."""
 
-    def __init__(self) -> None:
+    def __init__(self, entity: str = "customer_id") -> None:
+        self.entity = entity
         self.lock = threading.Lock()
         self.arrived: dict[str, list[int]] = {}
         self.under_way: Counter[str] = Counter()
@@ -33,14 +34,14 @@ class Seen:
 
     def begin(self, event: dict[str, Any]) -> None:
         with self.lock:
-            self.arrived.setdefault(event["customer_id"], []).append(event["number"])
-            self.under_way[event["customer_id"]] += 1
-            self.most_of_one = max(self.most_of_one, self.under_way[event["customer_id"]])
+            self.arrived.setdefault(event[self.entity], []).append(event["number"])
+            self.under_way[event[self.entity]] += 1
+            self.most_of_one = max(self.most_of_one, self.under_way[event[self.entity]])
             self.most = max(self.most, self.under_way.total())
 
     def end(self, event: dict[str, Any]) -> None:
         with self.lock:
-            self.under_way[event["customer_id"]] -= 1
+            self.under_way[event[self.entity]] -= 1
 
 
 @contextmanager
@@ -53,7 +54,7 @@ def server(number: int, seen: Seen) -> Iterator[None]:
 
         def do_POST(self) -> None:
             event = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            assert self.headers["x-entity"] == event["customer_id"]
+            assert self.headers["x-entity"] in event.values()
             seen.begin(event)
             time.sleep(0.02)
             seen.end(event)
@@ -101,6 +102,17 @@ def test_a_customers_payments_follow_one_another(served: tuple[Settings, Seen]) 
     assert sum(map(len, seen.arrived.values())) == 300
     facts = tally.facts()
     assert (facts["requests"], facts["failed"], facts["statuses"]["503"]) == (300, 2, 1)
+
+
+def test_impressions_of_one_ad_follow_one_another_whoever_sees_it(served: tuple[Settings, Seen]) -> None:
+    settings, seen = served
+    seen.entity = "ad_id"
+    shown = [{"user_id": f"u{number}", "ad_id": f"a{number * number % 23}", "number": number} for number in range(100)]
+    send(settings, find("ads"), shown, rate=1e6)
+    assert seen.most_of_one == 1
+    assert seen.most > CONNECTIONS / 4
+    assert {name: sorted(numbers) for name, numbers in seen.arrived.items()} == seen.arrived
+    assert sum(map(len, seen.arrived.values())) == 100
 
 
 def test_live_clients_send_until_they_are_stopped_and_others_go_on(served: tuple[Settings, Seen]) -> None:
