@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -39,8 +39,11 @@ def lake_name(aws: str) -> str:
 
 
 @pytest.fixture
-def ecs(aws: str, lake_name: str) -> dict[str, str]:
-    """The settings of a cluster that moto has, with both task definitions and a log group."""
+def ecs(aws: str, lake_name: str) -> Iterator[dict[str, str]]:
+    """The settings of a cluster that moto has, with both task definitions and a log group.
+
+    What a test started is stopped after it: moto's tasks never end, and the next test would take them up.
+    """
     service = client("ecs")
     service.create_cluster(clusterName="tidemill")
     for family in ("tidemill-small", "tidemill-large"):
@@ -52,7 +55,9 @@ def ecs(aws: str, lake_name: str) -> dict[str, str]:
     if not logs.describe_log_groups(logGroupNamePrefix=GROUP)["logGroups"]:
         logs.create_log_group(logGroupName=GROUP)
     subnet = client("ec2").describe_subnets()["Subnets"][0]["SubnetId"]
-    return ECS | {"TIDEMILL_LAKE_URI": lake_name, "TIDEMILL_ECS_SUBNETS": subnet}
+    yield ECS | {"TIDEMILL_LAKE_URI": lake_name, "TIDEMILL_ECS_SUBNETS": subnet}
+    for task in service.list_tasks(cluster="tidemill", desiredStatus="RUNNING")["taskArns"]:
+        service.stop_task(cluster="tidemill", task=task)
 
 
 @pytest.fixture

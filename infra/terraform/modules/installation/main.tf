@@ -139,9 +139,9 @@ module "observability" {
   name                = var.name
   emails              = var.emails
   monthly_budget      = var.monthly_budget
-  database            = one(module.registry.database[*].identifier)
+  database            = module.registry.database
   table               = module.online_store.table
-  spark_application   = one(module.compute.spark[*].application_id)
+  spark               = module.compute.spark
   stage_log_groups    = module.compute.stage_log_groups
   scheduler_log_group = var.airflow == "ecs" ? module.orchestrator.scheduler_log_group : null
   mwaa                = var.airflow == "mwaa" ? var.name : null

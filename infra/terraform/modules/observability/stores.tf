@@ -3,16 +3,16 @@
 locals {
   stores = merge(
     var.database == null ? {} : {
-      database-storage     = { namespace = "AWS/RDS", metric = "FreeStorageSpace", dimensions = { DBInstanceIdentifier = var.database }, statistic = "Minimum", below = true, threshold = var.limits.database_free_gb * 1073741824, minutes = 15, says = "The database's disk is nearly full. It grows by itself up to max_storage_gb: raise that." }
-      database-processor   = { namespace = "AWS/RDS", metric = "CPUUtilization", dimensions = { DBInstanceIdentifier = var.database }, statistic = "Average", below = false, threshold = 85, minutes = 15, says = "The database is busy. See Performance Insights for the query; the next instance class is one apply away." }
-      database-connections = { namespace = "AWS/RDS", metric = "DatabaseConnections", dimensions = { DBInstanceIdentifier = var.database }, statistic = "Maximum", below = false, threshold = 300, minutes = 5, says = "Many connections are open: a component does not close its own." }
+      database-storage     = { namespace = "AWS/RDS", metric = "FreeStorageSpace", dimensions = { DBInstanceIdentifier = var.database.identifier }, statistic = "Minimum", below = true, threshold = var.limits.database_free_gb * 1073741824, minutes = 15, says = "The database's disk is nearly full. It grows by itself up to max_storage_gb: raise that." }
+      database-processor   = { namespace = "AWS/RDS", metric = "CPUUtilization", dimensions = { DBInstanceIdentifier = var.database.identifier }, statistic = "Average", below = false, threshold = 85, minutes = 15, says = "The database is busy. See Performance Insights for the query; the next instance class is one apply away." }
+      database-connections = { namespace = "AWS/RDS", metric = "DatabaseConnections", dimensions = { DBInstanceIdentifier = var.database.identifier }, statistic = "Maximum", below = false, threshold = 300, minutes = 5, says = "Many connections are open: a component does not close its own." }
     },
     {
       online-store-throttled = { namespace = "AWS/DynamoDB", metric = "ThrottledRequests", dimensions = { TableName = var.table }, statistic = "Sum", below = false, threshold = 0, minutes = var.limits.throttled_minutes, says = "The online store refuses requests: answers are degraded and events wait in memory. A hot key, or the bound that max_write_units sets." }
       online-store-errors    = { namespace = "AWS/DynamoDB", metric = "SystemErrors", dimensions = { TableName = var.table }, statistic = "Sum", below = false, threshold = 0, minutes = 5, says = "DynamoDB itself fails. Serving goes on with default features." }
     },
-    var.spark_application == null ? {} : {
-      spark-failed = { namespace = "AWS/EMRServerless", metric = "FailedJobs", dimensions = { ApplicationId = var.spark_application }, statistic = "Maximum", below = false, threshold = 0, minutes = 1, says = "A Spark job failed. Airflow tries again; its log is linked from the task." }
+    var.spark == null ? {} : {
+      spark-failed = { namespace = "AWS/EMRServerless", metric = "FailedJobs", dimensions = { ApplicationId = var.spark.application_id }, statistic = "Maximum", below = false, threshold = 0, minutes = 1, says = "A Spark job failed. Airflow tries again; its log is linked from the task." }
     },
     var.mwaa == null ? {} : {
       mwaa-queued = { namespace = "AmazonMWAA", metric = "QueuedTasks", dimensions = { Function = "Executor", Environment = var.mwaa }, statistic = "Maximum", below = false, threshold = var.limits.queued_tasks, minutes = 15, says = "Tasks waited for a quarter of an hour: raise max_workers, or wait for the backfill." }

@@ -57,8 +57,10 @@ variable "load_balancer" {
 }
 
 variable "database" {
-  description = "The database's identifier; null for none."
-  type        = string
+  description = "The database, by its identifier; null for none."
+  type = object({
+    identifier = string
+  })
 }
 
 variable "table" {
@@ -66,9 +68,11 @@ variable "table" {
   type        = string
 }
 
-variable "spark_application" {
-  description = "The EMR Serverless application's id; null for none."
-  type        = string
+variable "spark" {
+  description = "The EMR Serverless application, by its id; null for none."
+  type = object({
+    application_id = string
+  })
 }
 
 variable "stage_log_groups" {

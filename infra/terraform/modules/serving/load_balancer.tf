@@ -43,6 +43,7 @@ resource "aws_vpc_security_group_ingress_rule" "targets" {
 }
 
 resource "aws_lb" "this" {
+  #checkov:skip=CKV2_AWS_28:Its firewall is in firewall.tf, by for_each, which the check does not follow.
   for_each                   = local.balancer
   name                       = var.name
   load_balancer_type         = "application"

@@ -11,6 +11,7 @@ variables {
   lake             = { bucket = "lake", bucket_arn = "arn:aws:s3:::lake", key_arn = "arn:aws:kms:eu-central-1:123456789012:key/lake" }
   online_store     = { table_arn = "arn:aws:dynamodb:eu-central-1:123456789012:table/one", key_arn = "arn:aws:kms:eu-central-1:123456789012:key/store" }
   registry         = { repository_arns = ["arn:aws:ecr:eu-central-1:123456789012:repository/jobs"], key_arn = "arn:aws:kms:eu-central-1:123456789012:key/registry", secrets = { mlflow_password = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:one" } }
+  cluster          = { name = "tidemill-test", arn = "arn:aws:ecs:eu-central-1:123456789012:cluster/tidemill-test" }
   network          = { vpc_id = "vpc-1", subnet_ids = ["subnet-1", "subnet-2"], security_group_id = "sg-1", namespace_id = "ns-1", namespace = "tidemill-test.internal" }
   logs             = { key_arn = "arn:aws:kms:eu-central-1:123456789012:key/logs", retention_days = 90 }
 }

@@ -1,7 +1,13 @@
 # The lake, the registry and the online store: encrypted, versioned, backed up, and not deleted by a slip.
+# Its provider asks a local AWS API (AWS_ENDPOINT_URL, see docs/cloud.md): Terraform mocks no ephemeral resource yet.
 
-mock_provider "aws" {
-  source = "./tests/mocks"
+provider "aws" {
+  region                      = "eu-central-1"
+  access_key                  = "local"
+  secret_key                  = "local"
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  s3_use_path_style           = true
 }
 
 run "the_lake" {
