@@ -21,7 +21,7 @@ ALL := $(RUNNING) test dev checkov
 ready = $(1:%=.venv/%/.ready)
 CODE := jobs dags bentos demo infra tests requirements
 
-.PHONY: help demo test test-fast test-services test-slow test-lake images faults simulate proof bench up down clean lint format environments lock
+.PHONY: help demo test test-fast test-services test-slow test-lake test-images images faults simulate proof bench up down clean lint format environments lock
 
 help:  ## Say what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*##/\t/' | awk -F'\t' '{printf "  make %-14s%s\n", $$1, $$2}'
@@ -35,7 +35,7 @@ demo: .began  ## Set everything up, run the whole loop, print what happened; PRO
 test: environments lint test-fast test-services  ## Set everything up, run every check and test
 
 test-fast: $(call ready,$(ALL))
-	.venv/test/bin/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile -m "not services and not slow"
+	.venv/test/bin/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile -m "not services and not slow and not images"
 
 test-slow: $(call ready,$(RUNNING) test)  ## Run the whole demo from nothing, twice, and beside it what takes minutes
 	.venv/test/bin/python -m pytest -q -n 2 --dist loadfile -m slow
@@ -47,7 +47,10 @@ test-services: $(call ready,$(ALL))
 	.venv/test/bin/python -m pytest -q -n 2 --dist loadfile -m services
 
 test-lake: $(call ready,$(ALL))  ## Run the stages' own tests with the lake on S3's API
-	.venv/test/bin/python -m pytest -q -n 2 --dist loadfile --lake s3 -m "not services and not slow" tests/data tests/test_stages_on_s3.py
+	.venv/test/bin/python -m pytest -q -n 2 --dist loadfile --lake s3 -m "not slow" tests/data tests/test_stages_on_s3.py
+
+test-images: $(call ready,test)  ## Build the container images as root and start every service in them
+	.venv/test/bin/python -m pytest -q -m images
 
 bench: $(call ready,jobs serve test bench bench_serving)  ## Measure side by side with the peers: var/bench/results.json, docs/performance.md
 	.venv/test/bin/python -m tests.bench

@@ -21,6 +21,7 @@ from tests import buckets
 from tests.training.runs import RUN, home_of
 from tests.training.synthetic import frame, own_database, publish_snapshot, small_project
 
+pytestmark = pytest.mark.services
 DAYS = Batches.parse("2026-01-01..2026-01-03")
 
 

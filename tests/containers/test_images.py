@@ -17,7 +17,7 @@ from tests.containers import build
 from tests.containers.boxes import Boxes
 from tests.containers.test_compose import COMPOSE
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
+pytestmark = [pytest.mark.images, pytest.mark.timeout(7200)]
 ORDER = (
     "mlflow", "spark-connect", "serve-blue", "serve-green", "router",
     "airflow-api-server", "airflow-dag-processor", "airflow-triggerer", "airflow-scheduler",

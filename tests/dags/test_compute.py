@@ -20,6 +20,7 @@ from tests.dags.airflow_here import ORCHESTRATE
 from tests.dags.conftest import parsed
 from tests.proxies import Answer, Asked, between
 
+pytestmark = pytest.mark.services
 ARGUMENTS = ["etl", "--project", "fraud", "--batch", "2026-01-10"]
 GROUP = "/tidemill/jobs"
 ECS = {

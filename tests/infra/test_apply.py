@@ -16,7 +16,7 @@ from jobs.services.describe import tfvars
 from jobs.settings import Settings
 from tests.infra.terraform import Terraform
 
-pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 REGION, SOME = "eu-central-1", 2
 """Two projects: `for_each` is seen to work, in half of the time that all take."""
 _PLAIN = """
