@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from jobs import mirror
 from jobs.batch import Batches, day_start
 from jobs.features.materialize import materialize
 from jobs.features.online import OnlineStore
@@ -294,9 +295,8 @@ class Shop:
 def land(lake: Lake, project: Project, day: date, data: bytes, name: str = "blue") -> Path:
     """Puts a file of records where a slot lands it."""
     folder = lake.landing(project.name, PREDICTIONS.name, day)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{hashlib.sha256(data).hexdigest()[:16]}-{name}-{day}-{len(list(folder.iterdir()))}.jsonl"
-    path.write_bytes(data)
+    path = folder / f"{hashlib.sha256(data).hexdigest()[:16]}-{name}-{day}-{len(mirror.names(folder))}.jsonl"
+    mirror.write(path, data)
     return path
 
 

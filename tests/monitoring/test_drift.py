@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from jobs.batch import Batches
 from jobs.errors import DataRejected
-from jobs.lake import Lake
+from jobs.lake import Lake, located
 from jobs.monitoring.distance import psi
 from jobs.monitoring.drift import compare
 from jobs.release.bundle import Bundle
@@ -71,11 +71,11 @@ def test_a_known_shift_is_drift_with_a_report_that_opens_offline_and_the_unshift
     fired = {check["name"] for check in newest.document["checks"] if check["state"] == "FAILED"}
     assert {newest.document["rule"], "amount"} <= fired
     assert all(check["samples"] for check in newest.document["checks"])
-    html = Path(loud.facts["report"]).read_text()
+    html = located(loud.facts["report"]).read_text()
     assert "<script src" not in html
     assert '<link rel="stylesheet" href="http' not in html
     assert "data:image/png;base64," in html
-    evidently = Path(loud.facts["report"]).with_name("evidently.html").read_text()
+    evidently = located(loud.facts["report"]).with_name("evidently.html").read_text()
     assert "PSI on deciles" in evidently
     assert "<script src" not in evidently
     index = (lake.monitoring(project.name, "drift", DAY).parents[1] / "index.html").read_text()
@@ -123,11 +123,11 @@ def test_what_cannot_be_judged_is_unknown_and_never_drift(
     assert (found["verdict"], found["finding"]) == ("HOLD", "no drift" if name == "constant" else "unknown")
     if name == "three rows":
         assert "3 served rows, of 500 needed" in str(found["reason"])
-        assert "3 served rows" in Path(got.facts["report"]).read_text()
+        assert "3 served rows" in located(got.facts["report"]).read_text()
     elif name == "all missing":
         assert "amount" not in found["columns"]  # type: ignore[operator]
         assert "amount cannot be judged: 0 served rows have a number" in str(found["reason"])
-        assert "amount cannot be judged" in Path(got.facts["report"]).read_text()
+        assert "amount cannot be judged" in located(got.facts["report"]).read_text()
     else:
         assert found["columns"]["amount"]["moved"]  # type: ignore[index]
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.batch import Batches
-from jobs.lake import Lake
+from jobs.lake import Lake, located
 from jobs.release.bundle import Bundle
 from jobs.release.ledger import Ledger
 from jobs.settings import Settings
@@ -134,7 +134,7 @@ def test_performance_holds_the_champion_to_the_gates_floor(
     assert mine["rows"] == count * 4
     assert mine["positives"] == count * 4 // 20
     assert (mine["metrics"]["roc_auc"] > 0.9) is good
-    html = Path(got.facts["report"]).read_text()
+    html = located(got.facts["report"]).read_text()
     assert expected in html
     assert "http" not in html
     assert performance.run(project, settings, batches=Batches(DAY, DAY)).facts == got.facts

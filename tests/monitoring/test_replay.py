@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from html import unescape
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobs.batch import Batches
 from jobs.errors import SpecError
+from jobs.lake import located
 from jobs.release.ledger import Ledger
 from jobs.settings import Settings
 from jobs.spec import Replay
@@ -48,7 +48,7 @@ def test_a_day_that_holds_is_published_and_linked(shop: Shop) -> None:
     assert (found["identical"], found["causes"], found["never_delivered"], found["examples"]) == (3, {}, 3, [])
     assert list(found["inputs"]) == list(INPUTS)
     index = shop.lake.monitoring(shop.project.name, "replay", DAY).parents[1] / "index.html"
-    link = str(Path(done.facts["report"]).relative_to(index.parent))
+    link = str(located(done.facts["report"]).relative_to(index.parent))
     assert link in index.read_text()
     assert not replay.run(shop.project, shop.settings, batches=ONE).exit_code
     published = current(shop.lake.monitoring(shop.project.name, "replay", DAY))
@@ -65,7 +65,7 @@ def test_a_skewed_day_is_a_finding_that_a_person_can_read(shop: Shop) -> None:
     done = replay.run(shop.project, shop.settings, batches=ONE)
     assert (done.exit_code, done.facts["verdict"], done.facts["causes"]) == (1, "skewed", {"unknown": 2})
     assert "1 of 3 vectors are identical (33.33 %); unknown 2" in done.line
-    page = unescape(Path(done.facts["report"]).read_text())
+    page = unescape(located(done.facts["report"]).read_text())
     for text in (
         "skewed",
         "customer_mean_7d",
