@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
+from jobs import mirror
+from jobs.lake import Lake
 from jobs.settings import Settings
 from tests.features.shop import DAY, NOON, Sale, Shop, open_shop
 
@@ -21,8 +23,10 @@ def morning(settings: Settings) -> Iterator[Shop]:
     """A shop on the morning of DAY: ten days of history of two customers, all of it published and online."""
     name = open_shop()
     kept = _history()
-    for zone in ("lake", "online"):
-        shutil.copytree(kept.settings.home / zone, settings.home / zone)
+    lake = Lake(settings.lake_uri).folder
+    shutil.copytree(kept.settings.home / "lake", lake)
+    mirror.send(lake)
+    shutil.copytree(kept.settings.home / "online", settings.home / "online")
     yield Shop(settings, clock=kept.clock)
     sys.modules.pop(name)
 

@@ -285,6 +285,8 @@ class Shop:
         assert now is not None
         for path in (partition / POINTER, now.folder / MANIFEST):
             os.utime(path, (self.clock.timestamp(), self.clock.timestamp()))
+            if at := mirror.remote(path):
+                at[0].put(at[1], path.read_bytes(), written_ns=path.stat().st_mtime_ns)
         self.clock += timedelta(minutes=1)
 
     def _spine(self, day: date) -> list[dict[str, Any]]:
