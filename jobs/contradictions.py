@@ -54,6 +54,8 @@ def contradictions(project: Project, *, reserved: str) -> Iterable[str]:
 
 def _of_policies(project: Project) -> Iterable[str]:
     yield from _of_canary(project.canary)
+    if project.canary.maximum_score_distance is not None and any(model.group for model in project.models):
+        yield "canary maximum_score_distance must be None: a ranking's scores say nothing beside another release's"
     if not 0 < project.replay.minimum_identical <= 1:
         yield f"replay minimum_identical {project.replay.minimum_identical} is no share of vectors: above 0 and at most 1"
     for found in (_of_gate(project), _of_drift(project.drift), _of_serving(project), _of_experiment(project)):

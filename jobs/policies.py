@@ -172,7 +172,7 @@ class Canary:
     """How much more of the candidate's requests may fail than of the stable slot's in the same period."""
     maximum_score_distance: float | None = 0.3
     """How far its scores may be from the stable slot's: the largest difference of the shares below any
-    score; None says nothing about it."""
+    score; None says nothing about it, as a ranking must: its scores are for the order within a group alone."""
     maximum_growth_megabytes: int | None = None
     """How much memory the candidate's process may take within a step, beyond what it had when the step began."""
     entities: int = 10_000

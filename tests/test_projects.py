@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pytest
 
 from demo.traffic import events_of
-from jobs.errors import UsageError
+from jobs.errors import SpecError, UsageError
 from jobs.features.vectors import payload, payload_names
 from jobs.projects import NAMES, PROJECTS, hook
 from jobs.services.skeleton import FOLDERS, new
@@ -225,3 +226,11 @@ def test_a_new_project_with_a_wrong_or_taken_name_writes_nothing(name: str, copy
     with pytest.raises(UsageError):
         new(name, FIRST, copy)
     assert {path: path.read_bytes() for path in files_below(copy)} == before
+
+
+def test_a_ranking_is_not_judged_by_how_far_its_scores_moved() -> None:
+    rankings = [project for project in PROJECTS.values() if project.models[-1].group]
+    assert rankings
+    for project in rankings:
+        with pytest.raises(SpecError, match="maximum_score_distance must be None: a ranking's scores"):
+            replace(project, canary=replace(project.canary, maximum_score_distance=0.3))

@@ -2,9 +2,9 @@
 
 What a viewer watches depends on how near the film is to their taste, how good it is, how new (the evening is for what
 has just come out, the rest of the day for what is known), and whether it is of the topic of the film they watched last;
-the lower on the list, the less it is looked at. Most offers are of popular or near
-films, a fifth are drawn at random. After the shift a season begins: every viewer is drawn to one topic, and a tenth of
-the catalogue is replaced by films nobody knows.
+the lower on the list, the less it is looked at. Most offers are drawn at random, or nothing could be learned of what is
+seldom offered; the rest are of popular or near films. After the shift a season begins: every viewer is drawn to one
+topic, and a third of the catalogue is replaced by films nobody knows.
 """
 
 from __future__ import annotations
@@ -78,13 +78,13 @@ def _tastes(seed: int, kind: int, count: int) -> Floats:
 def _catalogue(date: date, seed: int, drift_from: date | None) -> Mapping[str, npt.NDArray[Any]]:
     """The films of one day: number, topic, age in days, how good each is, and what taste it is for.
 
-    Slot k shows another film every LIFE days, each slot on a day of its own; the shift replaces every tenth.
+    Slot k shows another film every LIFE days, each slot on a day of its own; the shift replaces a third of each topic.
     """
     slot, days = np.arange(SLOTS), date.toordinal()
     generation = (days + slot * 7 % LIFE) // LIFE
     age = (days + slot * 7 % LIFE) % LIFE
     if drift_from is not None and date >= drift_from:
-        new = slot % 10 == 0
+        new = slot // TOPICS % 3 == 0
         generation, age = generation + 7_000 * new, np.where(new, days - drift_from.toordinal(), age)
     item = 1 + slot + SLOTS * (generation % 2_000)
     drawn = [np.random.default_rng([seed, 3, one]).normal(0, 1, TASTES + 1) for one in item.tolist()]

@@ -78,6 +78,7 @@ SPLIT = spec.Split(train_days=28, delay_days=WATCHED_DAYS, test_days=5, folds=2)
 PACE = spec.Canary(
     latency_floor_milliseconds=50.0, shadow_seconds=8, shadow_requests=200, bake_seconds=8, final_bake_seconds=8,
     deadline_seconds=120, minimum_requests=200, entities=200, maximum_growth_megabytes=512, label_metric=None,
+    maximum_score_distance=None,
 )  # fmt: skip
 
 RECSYS = spec.Project(

@@ -110,14 +110,14 @@ SEARCH = Project(
             Threshold(metric="ndcg_at_10", minimum=0.4, allowed_regression=0.02),
             Threshold(metric="mean_reciprocal_rank", minimum=0.3, allowed_regression=0.02),
         ),
-        minimum_rows=5_000,
-        minimum_positives=500,
+        minimum_rows=5_000, minimum_positives=500,
         slices=(Slice(name="words asked", column="query_words", edges=(3,), metric="ndcg_at_10", minimum=0.35),),
     ),
     # The pace of a demo: with real clients a step bakes for hours (the defaults are ten minutes).
     canary=Canary(
         latency_floor_milliseconds=50.0, shadow_seconds=8, shadow_requests=200, bake_seconds=8, final_bake_seconds=8,
         deadline_seconds=120, minimum_requests=200, entities=1_000, maximum_growth_megabytes=512, label_metric=None,
+        maximum_score_distance=None,
     ),
     drift=Drift(window_days=3, minimum_rows=500, cool_down_days=7),
 )  # fmt: skip
