@@ -136,3 +136,11 @@ sys.exit(session(s.model_copy(update={'spark_remote': s.spark_remote if len(sys.
 def test_a_client_without_a_key_is_refused_through_the_router(boxes: Boxes) -> None:
     script = "import httpx; print(httpx.post('http://router:8700/fraud/predict', json={}).status_code)"
     assert boxes.run("migrate", "python", "-c", script).stdout.strip() in ("401", "503")
+
+
+def test_the_whole_loop_runs_in_them(boxes: Boxes) -> None:
+    """`docker compose run --rm demo`: from nothing to a champion that a bad candidate did not replace."""
+    done = boxes.run("demo", *COMPOSE["services"]["demo"]["command"])
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert "after a bad challenger and a bad candidate, still:" in done.stdout
+    print(done.stdout)
