@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bentos.metrics import REFUSED
 from jobs.errors import TamperedError, TidemillError
 from jobs.lake import located
-from jobs.projects import hook
+from jobs.projects import hook, rule
 from jobs.release.bundle import same_contract, verify_bundle
 from jobs.release.decisions import ORDER, decide
 from jobs.release.scorer import Candidates, Scorer
@@ -132,7 +132,7 @@ class Releases:
         scorer, features = Scorer.load(folder, manifest), hook(self._project, "features")
         scorer.score(np.zeros((1, len(scorer.inputs))))
         return Release(
-            assignment=wanted, folder=folder, scorer=scorer, request=features.request, rule=features.rule,
+            assignment=wanted, folder=folder, scorer=scorer, request=features.request, rule=rule(self._project),
             decisions=manifest.get("decisions", {}), catalogue=_catalogue(folder, manifest),
         )  # fmt: skip
 
@@ -177,7 +177,7 @@ class Releases:
             project=self._project.name, slot=self._slot, release=RULE, digest="", epoch=wanted.epoch if wanted else 0, folder=""
         )  # fmt: skip
         return Release(
-            assignment=told, folder=self._copies, scorer=None, request=features.request, rule=features.rule,
+            assignment=told, folder=self._copies, scorer=None, request=features.request, rule=rule(self._project),
             decisions=_of_rule(self._project.models[-1]), degraded_by=BASELINE,
         )  # fmt: skip
 

@@ -21,7 +21,7 @@ import pytest
 from demo.traffic import events_of
 from jobs.errors import SpecError, UsageError
 from jobs.features.vectors import payload, payload_names
-from jobs.projects import NAMES, PROJECTS, hook
+from jobs.projects import NAMES, PROJECTS, hook, rule
 from jobs.services.skeleton import FOLDERS, new
 from jobs.settings import ROOT
 from jobs.spec import Project
@@ -146,6 +146,9 @@ def test_a_row_alone_gets_the_same_vector_as_among_others(project: Project) -> N
     events = events.select(payload_names(project, events.column_names))
     features = features_of(project, events.num_rows, np.random.default_rng(1))
     request = hook(project, "features").request
+    ruled = np.asarray(rule(project)(payload(project, events)), dtype=np.float64)
+    assert ruled.shape == (len(events),), "a rule, or its absence, says something of every row"
+    assert ((ruled >= 0) & (ruled <= 1)).all()
     together = request(payload(project, events), features)
     assert together.shape == (events.num_rows, len(project.models[-1].inputs))
     assert np.isfinite(together).all()

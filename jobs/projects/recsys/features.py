@@ -61,11 +61,6 @@ def candidates(features: Mapping[str, Columns]) -> NDArray[np.int64]:
     return np.column_stack([nightly[f"candidate_{place}"] for place in range(1, CANDIDATES + 1)])
 
 
-def rule(payload: Columns) -> NDArray[np.bool_]:
-    """No plain rule holds back an offer."""
-    return np.zeros(len(payload["item_id"]), dtype=np.bool_)
-
-
 def _rate(watches: NDArray[Any], offers: NDArray[Any]) -> NDArray[np.float64]:
     """The share of offers that were watched, drawn to the prior by how few there were."""
     return np.asarray((watches + PRIOR * STRENGTH) / (offers + STRENGTH), dtype=np.float64)
