@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bentos.metrics import REFUSED
 from jobs.errors import ServiceError, TamperedError, TidemillError
-from jobs.lake import located
+from jobs.lake import located, mirrored
 from jobs.projects import hook
 from jobs.release.bundle import same_contract, verify_bundle
 from jobs.release.decisions import ORDER, decide
@@ -83,8 +83,8 @@ class Releases:
     def load(self) -> Release | None:
         """The assigned release; when it is refused the last verified one, the one before, or the project's rule.
 
-        None when the slot is told to serve nothing, or when all of these are refused. Raises ServiceError when what it
-        is told to serve cannot be asked, and it remembers nothing: it is to be started again.
+        None when the slot is told to serve nothing, or when all of these are refused. Raises ServiceError when S3
+        cannot be asked for it by a slot that remembers nothing: it is to be started again.
         """
         kept = previous = wanted = None
         try:
@@ -95,7 +95,7 @@ class Releases:
                 return None
             release = self._load(wanted, kept)
         except (TidemillError, OSError, ValueError, KeyError) as error:
-            if isinstance(error, ServiceError) and wanted is kept is None:
+            if isinstance(error, ServiceError) and kept is None and mirrored(self._assignment):
                 raise
             self._refuse(error)
             return self._fall_back(wanted, kept, previous)

@@ -56,7 +56,7 @@ def addresses(settings: Settings, name: str) -> list[str]:
         found = client("servicediscovery").discover_instances(
             NamespaceName=namespace, ServiceName=known, MaxResults=1_000, HealthStatus="ALL"
         )
-    return sorted(one["Attributes"]["AWS_INSTANCE_IPV4"] for one in found["Instances"])
+    return sorted({one["Attributes"]["AWS_INSTANCE_IPV4"] for one in found["Instances"]})
 
 
 @contextmanager

@@ -157,6 +157,7 @@ def _cluster(name: str, address: Json) -> Json:
     return {
         "name": name,
         "type": "STRICT_DNS" if named else "STATIC",
+        "dns_lookup_family": "V4_PREFERRED",
         "connect_timeout": "0.25s",
         "load_assignment": {"cluster_name": name, "endpoints": [endpoint]},
         "circuit_breakers": _limits(_STABLE_RETRIES),
