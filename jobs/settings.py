@@ -86,7 +86,10 @@ class Settings(BaseSettings):
     """Where Airflow runs a stage, as {"etl": "emr", "train": "ecs-large", "*": "ecs"}; what is not named runs locally."""
     ecs_cluster: str | None = None
     ecs_task: str | None = None
-    """The task definition that runs a stage; its container `jobs` holds the settings and secrets."""
+    """The task definition that runs a stage; its container `jobs` holds the settings and secrets.
+
+    Here, in the log group and in EMR's role, `{project}` stands for the project's name.
+    """
     ecs_task_large: str | None = None
     """The same with more memory, for `ecs-large`."""
     ecs_subnets: str | None = None

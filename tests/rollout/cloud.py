@@ -101,6 +101,8 @@ class Cloud:
     settings: Settings
     home: Path
     address: str
+    known: Mapping[str, str]
+    """The id of each service in Cloud Map."""
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     slots: dict[str, Slot] = field(default_factory=dict)
     deployed: Callable[[str, int], None] | None = None
@@ -110,17 +112,11 @@ class Cloud:
 
     def register(self, service: str, at: str) -> None:
         buckets.client("servicediscovery").register_instance(
-            ServiceId=self._id(service), InstanceId=at, Attributes={"AWS_INSTANCE_IPV4": at}
+            ServiceId=self.known[service], InstanceId=at, Attributes={"AWS_INSTANCE_IPV4": at}
         )
 
     def deregister(self, service: str, at: str) -> None:
-        buckets.client("servicediscovery").deregister_instance(ServiceId=self._id(service), InstanceId=at)
-
-    def _id(self, name: str) -> str:
-        client = buckets.client("servicediscovery")
-        (space,) = [one for one in client.list_namespaces()["Namespaces"] if one["Name"] == self.settings.namespace]
-        found = client.list_services(Filters=[{"Name": "NAMESPACE_ID", "Values": [space["Id"]]}])["Services"]
-        return str(next(one["Id"] for one in found if one["Name"] == name))
+        buckets.client("servicediscovery").deregister_instance(ServiceId=self.known[service], InstanceId=at)
 
     def environment(self, home: Path) -> dict[str, str]:
         values = self.settings
@@ -214,11 +210,12 @@ def cloud(address: str, home: Path, routing: str = "router", **more: Any) -> Ite
     ecs.create_cluster(clusterName=name)
     container = {"name": "slot", "image": "tidemill/serve:1", "memory": 512}
     ecs.register_task_definition(family="slot", containerDefinitions=[container])
+    known = {}
     for service in ("router", *(f"serve-{PROJECT}-{slot}" for slot in SLOTS)):
         records = {"DnsRecords": [{"Type": "A", "TTL": 10}], "RoutingPolicy": "MULTIVALUE"}
-        found.create_service(Name=service, NamespaceId=space, DnsConfig=records)
+        known[service] = found.create_service(Name=service, NamespaceId=space, DnsConfig=records)["Service"]["Id"]
         ecs.create_service(cluster=name, serviceName=service, taskDefinition="slot", desiredCount=0)
-    made = Cloud(settings=settings, home=home, address=address)
+    made = Cloud(settings=settings, home=home, address=address, known=known)
     try:
         yield made
     finally:

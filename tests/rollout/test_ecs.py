@@ -21,7 +21,7 @@ from jobs.rollout.slots import assignment_path, read_assignment
 from jobs.settings import ROOT
 from tests import buckets
 from tests.proxies import Answer, Asked, between
-from tests.rollout.cloud import PROJECT, Cloud, Slot, cloud, refusing
+from tests.rollout.cloud import PROJECT, Cloud, Slot, cloud, refusing, until
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(120)]
 DIGEST = "d" * 64
@@ -90,6 +90,7 @@ def test_every_task_of_a_slot_is_asked(made: Cloud) -> None:
         stack.callback(second.stop)
         made.register("serve-fraud-green", "127.0.0.5")
         made.slots["green"].statuses, second.statuses = {"200": 5, "500": 1}, {"200": 7}
+        until(lambda: len(slots(made).own(PROJECT, "green", "predict")) == 2)
         own = slots(made).own(PROJECT, "green", "predict")
         assert sorted((one.requests, one.errors) for one in own.values()) == [(6, 1), (7, 0)]
         assert slots(made).state(PROJECT, "green")["ready"] is True
