@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,6 @@ import httpx
 import pytest
 
 from jobs.errors import ServiceError, SettingError, UsageError
-from jobs.lake import Lake
-from jobs.projects.fraud.spec import FRAUD
-from jobs.release.ledger import Ledger
 from jobs.rollout import aws as rollout_aws
 from jobs.rollout.balancer import Balancer
 from jobs.rollout.counters import between
@@ -26,18 +21,14 @@ from jobs.rollout.ecs import EcsSlots
 from jobs.rollout.routes import Sharing
 from jobs.services.ports import port
 from jobs.settings import Settings
-from jobs.stages import rollout
 from tests import buckets
 from tests.clients import asking
 from tests.proxies import Answer, Asked
 from tests.proxies import between as proxied
-from tests.releases import release
 from tests.rollout.cloud import PROJECT, Cloud, cloud
-from tests.rollout.policies import WALK
+from tests.rollout.walking import walk
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(180)]
-POLICY = replace(WALK, steps=(50, 100), shadow_seconds=60, maximum_score_distance=None)
-WALKED = replace(FRAUD, canary=POLICY)
 
 
 @pytest.fixture
@@ -187,52 +178,21 @@ def clients(made: Cloud, settings: Settings) -> Iterator[None]:
 
 
 def test_a_walk_passes_the_shadow_over_and_goes_back_when_the_candidate_fails(made: Cloud, postgres: str) -> None:
-    import psycopg
-
-    name = f"balancer_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    head, _, query = postgres.partition("?")
-    url = f"{head.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
-    settings = Settings(
-        _env_file=None, **(made.settings.model_dump() | {"database_url": url})  # type: ignore[call-arg]
-    )  # fmt: skip
-
-    def ask(action: str, **options: Any) -> tuple[int, dict[str, Any]]:
-        result = rollout.run(WALKED, settings, action=action, **options)
-        return result.exit_code, json.loads(json.dumps(dict(result.facts), default=str))
-
-    def decided(action: str, **options: Any) -> tuple[int, dict[str, Any]]:
-        deadline = time.monotonic() + 60
-        while True:
-            code, facts = ask(action, **options)
-            if code != 99 or time.monotonic() > deadline:
-                return code, facts
-            time.sleep(0.5)
-
-    def challenger(seed: int) -> str:
-        bundle = release(Lake(settings.lake_uri), FRAUD, made.home / f"bundle-{seed}", seed=seed)
-        with Ledger(url) as ledger:
-            ledger.set_challenger(PROJECT, bundle.release, bundle.digest, "test")
-        return str(bundle.release)
-
+    walked = walk(made, postgres, shadow_seconds=60)
     with made.aws():
-        challenger(1)
-        assert ask("start")[0] == 0
-        assert decided("step", percent=100)[0] == 0
-        assert ask("promote")[0] == 0
-        fresh = challenger(2)
-        code, facts = ask("start")
+        walked.champion()
+        fresh = walked.challenger(2)
+        code, facts = walked.ask("start")
         assert (code, facts["release"], facts["slot"]) == (0, fresh, "green"), facts
-        code, facts = decided("shadow")
+        code, facts = walked.decided("shadow")
         assert (code, facts["verdict"]) == (0, "PROMOTE")
         assert "passed over, because a load balancer mirrors no request" in facts["reason"]
-        with clients(made, settings):
-            code, facts = decided("step", percent=50)
+        with clients(made, walked.settings):
+            code, facts = walked.decided("step", percent=50)
             assert (code, balancer(made).weights(PROJECT)) == (0, {"blue": 50, "green": 50}), facts
-            assert ask("step", percent=100)[0] == 99
+            assert walked.ask("step", percent=100)[0] == 99
             made.slots["green"].failing = True
-            code, facts = decided("step", percent=100)
+            code, facts = walked.decided("step", percent=100)
     assert (code, facts["state"]) == (1, "rolled_back"), facts
     assert "requests failed" in facts["reason"]
     assert balancer(made).weights(PROJECT) == {"blue": 100, "green": 0}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,13 +16,16 @@ from jobs import bucket
 from jobs.errors import ServiceError, SettingError
 from jobs.rollout import fleet
 from jobs.rollout.counters import between
+from jobs.rollout.ecs import EcsSlots
 from jobs.rollout.fleet import Routers
 from jobs.rollout.routes import Sharing
 from jobs.services.ports import port
 from tests import proxies
 from tests.buckets import forget
+from tests.clients import asking
 from tests.proxies import Answer, Asked
 from tests.rollout.cloud import PROJECT, ROUTERS, Cloud, cloud, until
+from tests.rollout.walking import walk
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(120)]
 FIRST, SECOND, THIRD = ROUTERS
@@ -148,6 +152,37 @@ def test_two_controllers_that_change_the_document_at_once_lose_nothing(running: 
     assert len(writes) == 3, "one of the two had to write once more"
     assert routers.weights(PROJECT) == {"blue": 5, "green": 95}
     assert routers.weights("ads") == {"blue": 30, "green": 70}
+
+
+def test_a_walk_behind_two_routers_goes_back_and_no_client_sees_a_failure(
+    running: Cloud, routers: Routers, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EcsSlots, "pause", 0.1)
+    walked = walk(running, postgres, shadow_seconds=0)
+    over = threading.Event()
+
+    def keep_asking(number: int) -> None:
+        while not over.is_set():
+            ask(running, (FIRST, SECOND)[number], 20)
+
+    with running.aws():
+        champion = walked.champion()
+        fresh = walked.challenger(2)
+        with asking(keep_asking, over, 2):
+            code, facts = walked.ask("start")
+            assert (code, facts["release"], facts["slot"]) == (0, fresh, "green"), facts
+            code, facts = walked.decided("step", percent=50)
+            assert (code, routers.weights(PROJECT)) == (0, {"blue": 50, "green": 50}), facts
+            running.slots["green"].failing = True
+            code, facts = walked.decided("step", percent=100)
+            assert (code, facts["state"]) == (1, "rolled_back"), facts
+            assert "requests failed" in facts["reason"], "attempts are counted, though blue answered for green"
+            assert routers.weights(PROJECT) == {"blue": 100, "green": 0}
+            routers.drain(PROJECT, "green", 10)
+            running.slots["green"].failing = False
+    told = EcsSlots(running.settings).assignment(PROJECT, "blue")
+    assert told is not None
+    assert (told.release, told.epoch) == (champion, 1)
 
 
 def test_over_tcp_a_router_is_only_read(running: Cloud) -> None:
