@@ -26,7 +26,7 @@ _SECONDS = 10
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:\-]{1,64}\Z")
 _JSON = (b"content-type", b"application/json")
 SHADOW = b"x-tidemill-shadow"
-"""What the router adds to a mirrored request, and takes from every other."""
+"""What the router adds to a mirrored request, and takes from every other; a load balancer takes nothing from any."""
 _TEXT = (b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
 _PAGE = (b"content-type", b"text/html; charset=utf-8")
 _READ = ("GET", "HEAD")
@@ -39,6 +39,7 @@ class Application:
     def __init__(self, runtime: Runtime, settings: Settings) -> None:
         self.runtime = runtime
         self._keys = Keys(settings)
+        self._mirrored = settings.routing != "weights"
         self._deadline = runtime.project.serving.deadline_milliseconds / 1000
         self.paths = {f"/{runtime.project.name}/{route}": route for route in ("predict", "explain")}
         self._numbers, self._prefix = itertools.count(1), os.urandom(8).hex()
@@ -70,7 +71,7 @@ class Application:
         await send({"type": "http.response.start", "status": status, "headers": sent})
         await send({"type": "http.response.body", "body": body})
         route = self.paths.get(scope["path"], "other")
-        if route == "predict" and SHADOW in headers:
+        if route == "predict" and self._mirrored and SHADOW in headers:
             route = "shadow"
         usual = status == 200 and route == "predict"
         seconds = self._seconds if usual else metrics.SECONDS.labels(route, str(status))
@@ -93,7 +94,7 @@ class Application:
         self.runtime.guard.request(key)
         answer = self.runtime.explain if route == "explain" else self.runtime.answer
         until = time.perf_counter() + self._deadline
-        return await answer(Asking(body, request_id, key, until, SHADOW in headers))
+        return await answer(Asking(body, request_id, key, until, self._mirrored and SHADOW in headers))
 
     def _told(self, path: str, headers: dict[bytes, bytes]) -> bytes:
         if path == "/livez":

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bentos.metrics import REFUSED
-from jobs.errors import TamperedError, TidemillError
-from jobs.lake import located
+from jobs.errors import ServiceError, TamperedError, TidemillError
+from jobs.lake import located, mirrored
 from jobs.projects import hook, rule
 from jobs.release.bundle import same_contract, verify_bundle
 from jobs.release.decisions import ORDER, decide
@@ -73,16 +73,18 @@ class Releases:
     def __init__(self, project: Project, settings: Settings) -> None:
         self._project, self._slot = project, settings.slot
         self._assignment = assignment_path(settings, project.name, settings.slot)
-        self._verified = self._assignment.with_suffix(".verified.json")
-        self._previous = self._assignment.with_suffix(".previous.json")
-        self._copies = self._assignment.parent / "releases"
+        own = settings.home / "serving" / project.name
+        self._verified = own / f"{settings.slot}.verified.json"
+        self._previous = own / f"{settings.slot}.previous.json"
+        self._copies = own / "releases"
         self.refused: str | None = None
         """Why the assigned release is not the one being served."""
 
     def load(self) -> Release | None:
         """The assigned release; when it is refused the last verified one, the one before, or the project's rule.
 
-        None when the slot is told to serve nothing, or when all of these are refused.
+        None when the slot is told to serve nothing, or when all of these are refused. Raises ServiceError when S3
+        cannot be asked for it by a slot that remembers nothing: it is to be started again.
         """
         kept = previous = wanted = None
         try:
@@ -93,6 +95,8 @@ class Releases:
                 return None
             release = self._load(wanted, kept)
         except (TidemillError, OSError, ValueError, KeyError) as error:
+            if isinstance(error, ServiceError) and kept is None and mirrored(self._assignment):
+                raise
             self._refuse(error)
             return self._fall_back(wanted, kept, previous)
         if kept and kept.digest != wanted.digest:

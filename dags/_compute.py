@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -50,6 +51,12 @@ class Here:
 def place(stage: str, settings: Settings) -> str:
     """Where a stage runs: what is set for it, else for all, else here."""
     return settings.compute.get(stage) or settings.compute.get("*") or "local"
+
+
+def of_project(value: str, arguments: Sequence[str]) -> str:
+    """A setting with the project of a command where it says `{project}`: each project may have a place of its own."""
+    named = dict(pairwise(arguments))
+    return value.replace("{project}", named.get("--project", ""))
 
 
 def computer(stage: str, task: Any) -> Computer:

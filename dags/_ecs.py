@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from _compute import of_project
 from airflow.providers.amazon.aws.hooks.ecs import EcsHook
 from airflow.providers.amazon.aws.links.logs import CloudWatchEventsLink
 from airflow.providers.amazon.aws.utils.task_log_fetcher import AwsTaskLogFetcher
@@ -29,12 +30,14 @@ class Task:
     def __init__(self, settings: Settings, task: Any, *, large: bool) -> None:
         self._settings, self._task = settings, task
         self._definition = settings.need("ecs_task_large" if large else "ecs_task")
+        self._group = settings.need("ecs_log_group")
         self._cluster = settings.need("ecs_cluster")
         self._hook = EcsHook(aws_conn_id=None, region_name=region())
         self._arn: str | None = None
 
     def run(self, arguments: Sequence[str], environment: Mapping[str, str], context: Any) -> tuple[int, str]:
         """Raises AirflowFailException for what no repetition helps, and AirflowException for what one may."""
+        self._definition, self._group = (of_project(one, arguments) for one in (self._definition, self._group))
         try:
             self._arn = self._running(context) or self._start(arguments, environment, context)
         except ClientError as error:
@@ -49,7 +52,7 @@ class Task:
         stream = f"{PREFIX}/{CONTAINER}/{self._arn.rpartition('/')[2]}"
         self._link(context, stream)
         lines = AwsTaskLogFetcher(
-            aws_conn_id=None, region_name=self._hook.region_name, log_group=self._settings.need("ecs_log_group"),
+            aws_conn_id=None, region_name=self._hook.region_name, log_group=self._group,
             log_stream_name=stream, fetch_interval=timedelta(seconds=_LOOK_SECONDS), logger=log,  # type: ignore[arg-type]
         )  # fmt: skip
         lines.start()
@@ -118,7 +121,7 @@ class Task:
         CloudWatchEventsLink.persist(
             context=context, operator=self._task, region_name=self._hook.conn_region_name,
             aws_partition=self._hook.conn_partition, awslogs_region=self._hook.conn_region_name,
-            awslogs_group=self._settings.need("ecs_log_group"), awslogs_stream_name=stream,
+            awslogs_group=self._group, awslogs_stream_name=stream,
         )  # fmt: skip
 
     def stop(self) -> None:

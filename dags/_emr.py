@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from _compute import of_project
 from airflow.providers.amazon.aws.hooks.emr import EmrServerlessHook
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.amazon.aws.links.emr import EmrServerlessCloudWatchLogsLink
@@ -74,7 +75,7 @@ class Job:
         started = self._hook.conn.start_job_run(
             applicationId=self._application,
             clientToken=token,
-            executionRoleArn=settings.need("emr_role"),
+            executionRoleArn=of_project(settings.need("emr_role"), arguments),
             name=name[:256],
             jobDriver={
                 "sparkSubmit": {

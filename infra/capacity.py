@@ -155,7 +155,7 @@ def bill(size: Size) -> tuple[Line, ...]:
         Line(what="lake, requests", quantity=500_000 + size.events // 500, unit="writes", micros=5_000, per=1_000),
         Line(
             what="endpoints inside the network",
-            quantity=9 * size.zones * HOURS,
+            quantity=10 * size.zones * HOURS,
             unit="endpoint-hours",
             micros=10_000,
         ),

@@ -104,6 +104,14 @@ class Lake:
         """Every release of a project, a folder each."""
         return self._under("releases", project)
 
+    def assignment(self, project: str, slot: str) -> Path:
+        """What a slot on another machine is told to serve."""
+        return self._under("serving", project, f"{slot}.json")
+
+    def routes(self) -> Path:
+        """Who gets how much of every project's traffic, where routers on other machines read it."""
+        return self._under("routes", "routes.json")
+
     def scratch(self, project: str, job: str) -> Path:
         """Where one job writes before it publishes: below the root, so that a rename moves it; removed after."""
         return self._under("scratch", project, job)

@@ -18,6 +18,7 @@ HOME = Path(os.environ.get("TIDEMILL_HOME", ROOT / "var"))
 
 
 Compute = Literal["local", "ecs", "ecs-large", "emr"]
+Routing = Literal["local", "router", "weights"]
 _NEEDS: dict[str, tuple[str, ...]] = {
     "ecs": ("ecs_cluster", "ecs_task", "ecs_subnets", "ecs_security_groups", "ecs_log_group"),
     "ecs-large": ("ecs_cluster", "ecs_task_large", "ecs_subnets", "ecs_security_groups", "ecs_log_group"),
@@ -25,6 +26,12 @@ _NEEDS: dict[str, tuple[str, ...]] = {
 }
 _ON_SPARK = ("etl",)
 """Stages that EMR can run: Spark does the work, and they need neither ledger nor MLflow."""
+_ROUTING_NEEDS: dict[Routing, tuple[str, ...]] = {
+    "local": (),
+    "router": ("ecs_cluster", "namespace"),
+    "weights": ("ecs_cluster", "namespace", "listener_rules"),
+}
+_RULE = {"rule", "blue", "green"}
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/]+)*/?\Z")
 
 
@@ -52,6 +59,8 @@ class Settings(BaseSettings):
     """Loopback ports are this plus a small number each; see `jobs.services.ports`."""
     hosts: Literal["loopback", "named"] = "loopback"
     """Where the services are: all on this machine's loopback, or each on a host of its name, as in docker/compose.yaml."""
+    namespace: str | None = None
+    """The Cloud Map namespace in which every service has its name, as mlflow.NAMESPACE; without one it is the name alone."""
     service: str | None = None
     """Which service a container runs and is asked the health of, such as mlflow or serve-blue."""
     sockets: Path | None = None
@@ -77,7 +86,10 @@ class Settings(BaseSettings):
     """Where Airflow runs a stage, as {"etl": "emr", "train": "ecs-large", "*": "ecs"}; what is not named runs locally."""
     ecs_cluster: str | None = None
     ecs_task: str | None = None
-    """The task definition that runs a stage; its container `jobs` holds the settings and secrets."""
+    """The task definition that runs a stage; its container `jobs` holds the settings and secrets.
+
+    Here, in the log group and in EMR's role, `{project}` stands for the project's name.
+    """
     ecs_task_large: str | None = None
     """The same with more memory, for `ecs-large`."""
     ecs_subnets: str | None = None
@@ -95,6 +107,11 @@ class Settings(BaseSettings):
     """Where jobs/emr.py is for EMR: s3://…, or local:///… in an image of your own."""
     emr_spark_parameters: str = ""
     """More of spark-submit's options, such as --archives s3://…/environment.tar.gz#environment."""
+    routing: Routing = "local"
+    """Where slots run and share traffic: on this machine behind its router, or on ECS behind routers that read their
+    routes from the lake (`router`), or behind a load balancer's weights (`weights`)."""
+    listener_rules: dict[str, dict[str, str]] = {}
+    """For `weights`, ARNs by project: {"fraud": {"rule": "…", "blue": "…", "green": "…"}}, a rule and its target groups."""
     serving_url: str = "http://127.0.0.1:8700"
     """The router, as clients reach it."""
     router_admin_url: str = "http://127.0.0.1:8701"
@@ -158,8 +175,25 @@ def _faults(settings: Settings) -> Iterator[str]:
     for stage, where in settings.compute.items():
         if where == "emr" and stage not in _ON_SPARK:
             yield f"TIDEMILL_COMPUTE: {stage!r} cannot run on emr, only {', '.join(_ON_SPARK)} can; take ecs-large"
+    yield from _routing_faults(settings)
     needed = dict.fromkeys(name for where in sorted(used) for name in _NEEDS[where])
     for name in needed:
         if not getattr(settings, name):
             by = ", ".join(where for where in sorted(used) if name in _NEEDS[where])
             yield f"TIDEMILL_{name.upper()}: is not set, and TIDEMILL_COMPUTE has stages on {by}; Terraform's output has it"
+
+
+def _routing_faults(settings: Settings) -> Iterator[str]:
+    if settings.routing == "local":
+        return
+    by, lake = f"TIDEMILL_ROUTING is {settings.routing}", settings.lake_uri
+    if not lake.startswith("s3://"):
+        yield f"TIDEMILL_LAKE_URI: {by}, and no slot or router can see {lake!r}; it must be s3://BUCKET/PREFIX"
+    if settings.hosts != "named":
+        yield f"TIDEMILL_HOSTS: {by}, and slots have hosts of their own; it must be named"
+    for name in _ROUTING_NEEDS[settings.routing]:
+        if not getattr(settings, name):
+            yield f"TIDEMILL_{name.upper()}: is not set, and {by}; Terraform's output has it"
+    for project, arns in settings.listener_rules.items():
+        if set(arns) != _RULE:
+            yield f"TIDEMILL_LISTENER_RULES: {project!r} must have the ARNs {', '.join(sorted(_RULE))} and no other"

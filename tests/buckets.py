@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs import bucket, mirror
+from jobs.rollout.aws import client as aws_client
 
 _SERVER = """
 import sys
@@ -59,6 +60,7 @@ def client(service: str) -> Any:
 def forget() -> None:
     """Lets the next call read the environment anew."""
     bucket.client.cache_clear()
+    aws_client.cache_clear()
     mirror.bucket.cache_clear()
 
 

@@ -22,6 +22,8 @@ class Asked:
     line: str
     operation: str
     body: Any
+    text: str = ""
+    """What was sent, where that is no JSON."""
 
 
 @dataclass
@@ -62,7 +64,8 @@ def between(address: str, change: Change) -> Iterator[list[Asked]]:
 
             operation = (self.headers.get("X-Amz-Target") or "").rpartition(".")[2]
             parsed = json.loads(body) if body[:1] == b"{" else None
-            one = Asked(f"{self.command} {self.path}", operation, parsed)
+            text = "" if parsed else body[:10_000].decode(errors="replace")
+            one = Asked(f"{self.command} {self.path}", operation, parsed, text)
             with lock:
                 asked.append(one)
             said = change(one, forward)

@@ -8,9 +8,8 @@ from jobs import mirror
 from jobs.errors import MissingBatchError, NothingToDo
 from jobs.lake import Lake, address
 from jobs.release.ledger import Champion, Ledger
-from jobs.rollout import candidate
+from jobs.rollout.adapters import Routing
 from jobs.rollout.machine import Rollout
-from jobs.rollout.router import Router
 from jobs.rollout.slots import Slots
 from jobs.services.ports import SLOTS
 from jobs.storage import MANIFEST
@@ -44,7 +43,7 @@ def wanted(
     return release, hashlib.sha256(manifest).hexdigest()
 
 
-def stable_slot(slots: Slots, router: Router, lake: Lake, project: str, champion: Champion | None) -> str | None:
+def stable_slot(slots: Slots, router: Routing, lake: Lake, project: str, champion: Champion | None) -> str | None:
     """The slot that serves the champion, None without one; a champion that no slot serves is loaded first."""
     if champion is None:
         return None
@@ -57,5 +56,5 @@ def stable_slot(slots: Slots, router: Router, lake: Lake, project: str, champion
     folder = lake.release(project, champion.release)
     slots.assign(project, slot, champion.release, champion.digest, champion.epoch, folder)
     slots.restart(project, slot)
-    slots.wait_ready(project, slot, champion.release, candidate.READY_SECONDS)
+    slots.wait_ready(project, slot, champion.release, slots.ready_seconds)
     return slot

@@ -11,19 +11,16 @@ from jobs.lake import Lake
 from jobs.release.bundle import verify_bundle
 from jobs.release.checks import Check, state_of
 from jobs.release.probe import TOLERANCE
+from jobs.rollout.adapters import Routing
 from jobs.rollout.machine import Rollout
-from jobs.rollout.router import Router
 from jobs.rollout.slots import Slots
 from jobs.spec import Canary
 
-READY_SECONDS = 60
-DRAIN_SECONDS = 12.0
-"""As long as the router waits for an answer, and a little more."""
 _LOOKS = 3
 
 
 def examine(
-    slots: Slots, router: Router, lake: Lake, project: str, rollout: Rollout, policy: Canary
+    slots: Slots, router: Routing, lake: Lake, project: str, rollout: Rollout, policy: Canary
 ) -> tuple[list[Check], str | None]:
     """The checks of a start, each made only after the one before it passed, and the candidate's process.
 
@@ -34,7 +31,7 @@ def examine(
     folder = lake.release(project, rollout.release)
     checks: list[Check] = []
     if not rollout.first:  # before the first release, a slot has all the traffic and answers none of it
-        router.drain(project, rollout.slot, DRAIN_SECONDS)
+        router.drain(project, rollout.slot, router.drain_seconds)
     try:
         verify_bundle(folder, rollout.digest)
         checks.append(_check("verified", True, "every byte is as its digest says"))
@@ -42,7 +39,7 @@ def examine(
             project, rollout.slot, rollout.release, rollout.digest, rollout.epoch_seen, folder, rollout.rehearse
         )
         slots.restart(project, rollout.slot)
-        state = slots.wait_ready(project, rollout.slot, rollout.release, READY_SECONDS)
+        state = slots.wait_ready(project, rollout.slot, rollout.release, slots.ready_seconds)
     except (TamperedError, ServiceError, OSError) as error:
         checks.append(_check("ready", False, str(error)))
         return checks, None

@@ -14,12 +14,11 @@ from jobs.errors import StaleEpochError, TidemillError
 from jobs.lake import Lake
 from jobs.release.ledger import Champion, Ledger
 from jobs.rollout import begin, candidate, machine
+from jobs.rollout.adapters import adapters
 from jobs.rollout.machine import Policy, Rollout, State
 from jobs.rollout.measure import kept
 from jobs.rollout.replayed import replayed
-from jobs.rollout.router import Router
 from jobs.rollout.routes import Sharing
-from jobs.rollout.slots import Slots
 from jobs.rollout.steps import decide_promotion
 from jobs.rollout.verdict import START, Decision, Verdict, conclude
 from jobs.rollout.watch import Watch, seconds_since
@@ -34,7 +33,7 @@ class Controller:
 
     def __init__(self, project: Project, settings: Settings, ledger: Ledger) -> None:
         self.project, self.ledger = project, ledger
-        self.lake, self.slots, self.router = Lake(settings.lake_uri), Slots(settings), Router(settings)
+        self.lake, (self.slots, self.router) = Lake(settings.lake_uri), adapters(settings)
         self._settings = settings
         self._watch = Watch(project, settings, ledger, self.router, self.slots)
 
@@ -239,8 +238,8 @@ class Controller:
         if weights is None:
             return
         stable = rollout.slot if rollout.first or rollout.state == "promoted" else str(rollout.stable_slot)
-        shadow = machine.mirrored(rollout)
-        if self.router.sharing(self.project.name) != Sharing(weights=weights, stable=stable, shadow=shadow):
+        shadow = machine.mirrored(rollout) if self.router.mirrors else None
+        if not self.router.holds(self.project.name, Sharing(weights=weights, stable=stable, shadow=shadow)):
             self.router.set_weights(self.project.name, weights, stable=stable, shadow=shadow)
 
     def _save(self, version: int, rollout: Rollout) -> int:

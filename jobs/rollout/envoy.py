@@ -28,11 +28,13 @@ def bootstrap(
     routes: Path,
     slots: Mapping[str, Mapping[str, tuple[str, int]]],
     entities: Mapping[str, str],
+    shown: bool = False,
 ) -> Json:
     """The static configuration: a listener, the slots of every project, and routes from a watched file.
 
     `address` is what the listeners bind, and `slots` has the host and port of each.
     `entities` names for each project the field of a request that says who is asked about.
+    With `shown`, what the router counts can be read over TCP, by whoever rolls out from another machine.
     """
     clusters = [_cluster("admin", {"pipe": {"path": str(admin_socket)}})]
     for project, own in slots.items():
@@ -46,7 +48,7 @@ def bootstrap(
     source = {"path_config_source": watched, "resource_api_version": "V3"}
     return {
         "node": {"id": "tidemill", "cluster": "tidemill"},
-        # Over TCP only readiness is shown: the admin interface can stop the router, and asks for no key.
+        # The admin interface can stop the router, and asks for no key: over TCP there is none of it but what only tells.
         "admin": {"address": {"pipe": {"path": str(admin_socket), "mode": 0o600}}},
         "static_resources": {
             "listeners": [
@@ -54,7 +56,7 @@ def bootstrap(
                     "router", _socket(address, port),
                     {"rds": {"route_config_name": ROUTES, "config_source": source}}, entities,
                 ),
-                _listener("ready", _socket(address, ready_port), {"route_config": _ready()}),
+                _listener("ready", _socket(address, ready_port), {"route_config": _ready(shown)}),
             ],
             "clusters": clusters,
         },
@@ -155,6 +157,7 @@ def _cluster(name: str, address: Json) -> Json:
     return {
         "name": name,
         "type": "STRICT_DNS" if named else "STATIC",
+        "dns_lookup_family": "V4_PREFERRED",
         "connect_timeout": "0.25s",
         "load_assignment": {"cluster_name": name, "endpoints": [endpoint]},
         "circuit_breakers": _limits(_STABLE_RETRIES),
@@ -192,10 +195,15 @@ def _limits(retries: Json) -> Json:
     return {"thresholds": [{"priority": "DEFAULT", **limits, "retry_budget": retries}]}
 
 
-def _ready() -> Json:
-    ready = {"match": {"path": "/ready"}, "route": {"cluster": "admin", "timeout": "2s"}}
-    other = {"match": {"prefix": "/"}, **says(403, "only /ready is shown here")}
-    return {"name": "ready", "virtual_hosts": [{"name": "ready", "domains": ["*"], "routes": [ready, other]}]}
+def _ready(shown: bool) -> Json:
+    paths = ["/ready", *(("/stats", "/clusters") if shown else ())]
+    reading = {"name": ":method", "string_match": {"exact": "GET"}}
+    told = [
+        {"match": {"path": path, "headers": [reading]}, "route": {"cluster": "admin", "timeout": "2s"}}
+        for path in paths
+    ]
+    other = {"match": {"prefix": "/"}, **says(403, f"only {', '.join(paths)} is shown here")}
+    return {"name": "ready", "virtual_hosts": [{"name": "ready", "domains": ["*"], "routes": [*told, other]}]}
 
 
 def _as_json() -> Json:

@@ -7,9 +7,10 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from jobs.errors import ServiceError
+from jobs.rollout.adapters import Routing
+from jobs.rollout.counters import Counters, Histogram, between
 from jobs.rollout.observed import Observed
-from jobs.rollout.router import Counters, Histogram, Router, between
-from jobs.rollout.slots import Slots
+from jobs.rollout.slots import Own, Slots
 
 Counts = Mapping[str, Mapping[str, Any]]
 
@@ -18,7 +19,7 @@ WHOLE = 5.0
 """Milliseconds below which the router's clock, which counts whole ones, is too coarse to compare two slots by."""
 
 
-def count(router: Router, slots: Slots, project: str, shadow: str | None = None) -> dict[str, Any] | None:
+def count(router: Routing, slots: Slots, project: str, shadow: str | None = None) -> dict[str, Any] | None:
     """Each slot's attempts so far, of the `shadow` slot the mirrored ones.
 
     None when the router does not answer: that is no measurement, not a zero.
@@ -27,16 +28,24 @@ def count(router: Router, slots: Slots, project: str, shadow: str | None = None)
         seen = dict(router.observe(project))
         if shadow is not None:
             seen[shadow] = router.observe_shadow(project)[shadow]
+        routes = {slot: "shadow" if slot == shadow else "predict" for slot in seen}
+        own = {slot: slots.own(project, slot, routes[slot]) for slot in seen}
     except ServiceError:
         return None
-    routes = {slot: "shadow" if slot == shadow else "predict" for slot in seen}
-    own = {slot: slots.own(project, slot, routes[slot]) for slot in seen}
-    return {
-        slot: asdict(
-            replace(counters, own=own[slot].times, scores=own[slot].scores, resident_bytes=own[slot].resident_bytes)
+    return {slot: asdict(_with_own(counters, own[slot])) for slot, counters in seen.items()}
+
+
+def _with_own(counters: Counters, own: Mapping[str, Own]) -> Counters:
+    """The counts with what the slot's processes counted: its only one's, or each one's as a part."""
+    if counters.parts:
+        return replace(
+            counters, parts={**counters.parts, **{f"own {at}": _told(Counters(), one) for at, one in own.items()}}
         )
-        for slot, counters in seen.items()
-    }
+    return _told(counters, *own.values()) if own else counters
+
+
+def _told(counters: Counters, own: Own) -> Counters:
+    return replace(counters, own=own.times, scores=own.scores, resident_bytes=own.resident_bytes)
 
 
 def observed(before: Counts | None, after: Counts | None, slot: str) -> Observed:
@@ -84,7 +93,8 @@ def recalled(document: Mapping[str, Any]) -> Observed:
 
 def _counters(document: Mapping[str, Any]) -> Counters:
     histograms = {name: _histogram(document.get(name, ())) for name in ("latency", "own", "scores")}
-    return Counters(**{**document, **histograms})
+    parts = {name: _counters(part) for name, part in document.get("parts", {}).items()}
+    return Counters(**{**document, **histograms, "parts": parts})
 
 
 def _histogram(pairs: Any) -> tuple[tuple[float, float], ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from jobs import mirror
 from jobs.lake import Lake
 from jobs.release.checks import Check, State
+from jobs.rollout import guards
 from jobs.rollout.machine import Rollout
 from jobs.rollout.observed import Observed
 from jobs.rollout.records import SEGMENT, files, lines
@@ -102,6 +103,18 @@ def judge(
     return conclude(
         checks, SHADOW, waited=waited, deadline=policy.deadline_seconds, again=max(policy.shadow_seconds / 4, 1),
         where="in the shadow", because=changed.detail,
+    )  # fmt: skip
+
+
+def passed_over(candidate: Observed) -> Verdict:
+    """The verdict where nothing can be mirrored: the release goes on as it is, if it is still there.
+
+    >>> passed_over(Observed(requests=None, errors=None)).reason
+    'in the shadow: passed over, because a load balancer mirrors no request; the first share of traffic is the first look'
+    """
+    return conclude(
+        [guards.alive(candidate)], SHADOW, where="in the shadow",
+        because="passed over, because a load balancer mirrors no request; the first share of traffic is the first look",
     )  # fmt: skip
 
 

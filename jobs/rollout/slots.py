@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 from xmlrpc.client import Fault
 
+from jobs import mirror
 from jobs.errors import ServiceError, TamperedError, UsageError
-from jobs.lake import address
+from jobs.lake import Lake, address
 from jobs.services.ports import SLOTS, url
 from jobs.settings import Settings
 from jobs.storage import write_atomically
 
-_PAUSE = 0.1
 _SAMPLE = re.compile(r"^(\w+)\{([^}]*)\} (\S+)$", re.MULTILINE)
 _RESIDENT = re.compile(r"^tidemill_resident_bytes (\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
@@ -40,26 +40,32 @@ class Assignment:
 
 
 def assignment_path(settings: Settings, project: str, slot: str) -> Path:
-    """The file a slot's assignment is kept in."""
+    """The file a slot's assignment is kept in: of this machine, or of the lake where slots run elsewhere."""
+    if settings.routing != "local":
+        return Lake(settings.lake_uri).assignment(project, slot)
     return settings.home / "serving" / project / f"{slot}.json"
 
 
 def read_assignment(path: Path) -> Assignment | None:
     """The assignment in a file, None when there is none; raises TamperedError when it does not parse."""
+    found = mirror.read(path)
     try:
-        return Assignment(**json.loads(path.read_bytes()))
-    except FileNotFoundError:
-        return None
+        told = json.loads(found) if found is not None else None
+        return None if told is None else Assignment(**told)
     except (ValueError, TypeError) as error:
         raise TamperedError(
-            f"{path} is no assignment ({error}); start the rollout again to have it rewritten"
+            f"{address(path)} is no assignment ({error}); start the rollout again to have it rewritten"
         ) from None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Own:
-    """What a slot's process says of itself."""
+    """What a slot's process says of itself, of one route."""
 
+    requests: int = 0
+    """What it answered, whatever the status."""
+    errors: int = 0
+    """Answers of 500 and above."""
     times: tuple[tuple[float, float], ...] = ()
     """Upper bounds in milliseconds and counts of answers, by the slot's own clock."""
     scores: tuple[tuple[float, float], ...] = ()
@@ -71,16 +77,21 @@ class Own:
 class Slots:
     """The slots of this machine: files that say what each serves, and the supervisor that runs them."""
 
+    ready_seconds = 60
+    """How long a restarted slot may take until it serves."""
+    pause = 0.1
+    """Seconds between two looks at one that is starting."""
+
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
     def url(self, project: str, slot: str) -> str:
         """Where the slot itself answers, past the router."""
-        return url(self._settings, _program(project, slot))
+        return url(self._settings, program(project, slot))
 
     def assignment(self, project: str, slot: str) -> Assignment | None:
         """What the slot is told to serve, or None."""
-        return read_assignment(assignment_path(self._settings, project, slot))
+        return read_assignment(self._place(project, slot))
 
     def assign(
         self, project: str, slot: str, release: str, digest: str, epoch: int, folder: Path | str, rehearse: str | None = None
@@ -93,25 +104,25 @@ class Slots:
             project=project, slot=slot, release=release, digest=digest, epoch=epoch,
             folder=address(Path(folder).absolute()), rehearse=rehearse,
         )  # fmt: skip
-        write_atomically(assignment_path(self._settings, project, slot), json.dumps(asdict(told), indent=1).encode())
+        self._write(project, slot, json.dumps(asdict(told), indent=1).encode())
         return told
 
     def clear(self, project: str, slot: str) -> None:
         """Tells the slot to serve nothing from its next start."""
-        assignment_path(self._settings, project, slot).unlink(missing_ok=True)
+        self._place(project, slot).unlink(missing_ok=True)
 
     def restart(self, project: str, slot: str) -> None:
         """Restarts the slot's process, which drains first; give it no traffic before. Raises ServiceError."""
         from jobs.services import supervisor
 
-        program = _program(project, slot)
+        name = program(project, slot)
         try:
-            processes = supervisor.rpc(self._settings, program)
-            if processes.getProcessInfo(program)["statename"] in _UP:
-                processes.stopProcess(program, True)
-            processes.startProcess(program, False)
+            processes = supervisor.rpc(self._settings, name)
+            if processes.getProcessInfo(name)["statename"] in _UP:
+                processes.stopProcess(name, True)
+            processes.startProcess(name, False)
         except (OSError, HTTPException, Fault) as error:
-            raise ServiceError(f"the supervisor did not restart {program}: {error}; see `tidemill status`") from error
+            raise ServiceError(f"the supervisor did not restart {name}: {error}; see `tidemill status`") from error
 
     def wait_ready(self, project: str, slot: str, release: str | None, seconds: float) -> dict[str, Any]:
         """The slot's readiness once it serves that release (None: once it answers that it has none).
@@ -125,49 +136,80 @@ class Slots:
                 return state
             if state.get("refused") and release:
                 raise ServiceError(f"slot {slot} of {project} refused {release}: {state['refused']}")
-            time.sleep(_PAUSE)
+            time.sleep(self.pause)
         raise ServiceError(
             f"slot {slot} of {project} did not serve {release or 'nothing'} within {seconds:.0f} seconds "
-            f"(it answers {state or 'nothing'}); see {self._settings.home / 'logs'}"
+            f"(it answers {state or 'nothing'}); see the log of {program(project, slot)}"
         )
 
-    def own(self, project: str, slot: str, route: str) -> Own:
-        """What the slot itself counts of a route since its process started; empty while it does not answer."""
+    def own(self, project: str, slot: str, route: str) -> dict[str, Own]:
+        """What each process of the slot counts of a route since it started, by its address.
+
+        One that does not answer is not among them.
+        """
+        found = {at: self._counted(at, route) for at in self.addresses(project, slot)}
+        return {at: own for at, own in found.items() if own is not None}
+
+    def state(self, project: str, slot: str) -> dict[str, Any]:
+        """What the slot says of itself: release, digest, epoch, refused; empty while it does not answer."""
+        return self._asked(self.url(project, slot))
+
+    def addresses(self, project: str, slot: str) -> list[str]:
+        """Where each of the slot's processes answers."""
+        return [self.url(project, slot)]
+
+    def _place(self, project: str, slot: str) -> Path:
+        return assignment_path(self._settings, project, slot)
+
+    def _write(self, project: str, slot: str, data: bytes) -> None:
+        write_atomically(self._place(project, slot), data)
+
+    def _asked(self, at: str) -> dict[str, Any]:
+        import httpx
+
+        try:
+            answer = httpx.get(f"{at}/readyz", timeout=2, trust_env=False).json()
+        except (httpx.HTTPError, ValueError):
+            return {}
+        return dict(answer)
+
+    def _counted(self, at: str, route: str) -> Own | None:
         import httpx
 
         key = self._settings.api_key
         headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
         try:
-            answer = httpx.get(f"{self.url(project, slot)}/metrics", headers=headers, timeout=2, trust_env=False)
+            answer = httpx.get(f"{at}/metrics", headers=headers, timeout=2, trust_env=False)
+            answer.raise_for_status()
         except httpx.HTTPError:
-            return Own()
-        times, scores, resident = dict[float, float](), dict[float, float](), _RESIDENT.search(answer.text)
-        for name, labels, value in _SAMPLE.findall(answer.text):
-            known = dict(_LABEL.findall(labels))
-            if known.get("route") != route:
-                continue
-            if name == "tidemill_request_seconds_bucket" and known["status"] == "200":
-                times[float(known["le"]) * 1000] = float(value)
-            elif name == "tidemill_scores_total":
-                scores[float(known["up_to"])] = float(value)
-        bounds = sorted(times)
-        below = [0.0, *(times[bound] for bound in bounds)]
-        return Own(
-            times=tuple((bound, times[bound] - before) for bound, before in zip(bounds, below, strict=False)),
-            scores=tuple(sorted(scores.items())),
-            resident_bytes=float(resident[1]) if resident else None,
-        )
-
-    def state(self, project: str, slot: str) -> dict[str, Any]:
-        """What the slot says of itself: release, digest, epoch, refused; empty while it does not answer."""
-        import httpx
-
-        try:
-            answer = httpx.get(f"{self.url(project, slot)}/readyz", timeout=2, trust_env=False).json()
-        except (httpx.HTTPError, ValueError):
-            return {}
-        return dict(answer)
+            return None
+        return _own(answer.text, route)
 
 
-def _program(project: str, slot: str) -> str:
+def program(project: str, slot: str) -> str:
+    """The name of a slot's process, as its port and its host have it."""
     return f"serve-{project}-{slot}"
+
+
+def _own(text: str, route: str) -> Own:
+    times, scores, resident = dict[float, float](), dict[float, float](), _RESIDENT.search(text)
+    answers = dict[str, float]()
+    for name, labels, value in _SAMPLE.findall(text):
+        known = dict(_LABEL.findall(labels))
+        if known.get("route") != route:
+            continue
+        if name == "tidemill_request_seconds_bucket" and known["status"] == "200":
+            times[float(known["le"]) * 1000] = float(value)
+        elif name == "tidemill_request_seconds_count":
+            answers[known["status"]] = float(value)
+        elif name == "tidemill_scores_total":
+            scores[float(known["up_to"])] = float(value)
+    bounds = sorted(times)
+    below = [0.0, *(times[bound] for bound in bounds)]
+    return Own(
+        requests=int(sum(answers.values())),
+        errors=int(sum(number for status, number in answers.items() if status >= "500")),
+        times=tuple((bound, times[bound] - before) for bound, before in zip(bounds, below, strict=False)),
+        scores=tuple(sorted(scores.items())),
+        resident_bytes=float(resident[1]) if resident else None,
+    )

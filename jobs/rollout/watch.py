@@ -9,13 +9,13 @@ from jobs.lake import Lake
 from jobs.release.checks import Check, State
 from jobs.release.ledger import Ledger
 from jobs.rollout import candidate, machine
+from jobs.rollout.adapters import Routing
 from jobs.rollout.guards import chance
 from jobs.rollout.machine import Rollout
 from jobs.rollout.matured import matured
 from jobs.rollout.measure import Counts, count, observed, recalled
 from jobs.rollout.observed import Observed
-from jobs.rollout.router import Router
-from jobs.rollout.shadow import compared, judge
+from jobs.rollout.shadow import compared, judge, passed_over
 from jobs.rollout.slots import Slots
 from jobs.rollout.steps import decide, decide_first
 from jobs.rollout.verdict import AB_TEST, Decision, Verdict, conclude
@@ -29,13 +29,15 @@ _DAY = 86_400
 class Watch:
     """One project's router and slots, as the verdicts see them."""
 
-    def __init__(self, project: Project, settings: Settings, ledger: Ledger, router: Router, slots: Slots) -> None:
+    def __init__(self, project: Project, settings: Settings, ledger: Ledger, router: Routing, slots: Slots) -> None:
         self._project, self._settings, self._ledger = project, settings, ledger
         self._router, self._slots = router, slots
 
     def count(self, rollout: Rollout) -> Counts | None:
         """What the router and the slots have counted until now; None when the router cannot be asked."""
-        return count(self._router, self._slots, self._project.name, machine.mirrored(rollout))
+        return count(
+            self._router, self._slots, self._project.name, machine.mirrored(rollout) if self._router.mirrors else None
+        )
 
     def verdict(self, rollout: Rollout, counted: Counts | None) -> tuple[Verdict, Observed | None]:
         """The verdict on the present step, and what the stable slot did in it if it had a part."""
@@ -43,6 +45,8 @@ class Watch:
         mine, stable = self._observed(rollout, counted)
         if rollout.first:
             return decide_first(mine), stable
+        if rollout.step == machine.SHADOW and not self._router.mirrors:
+            return passed_over(mine), stable
         if rollout.step == machine.SHADOW:
             answers = compared(self._project, self._settings, rollout)
             return judge(mine, stable, answers, waited, policy), stable

@@ -13,7 +13,7 @@ from http.client import HTTPConnection, HTTPException
 
 from jobs.errors import TidemillError
 from jobs.services import postgres
-from jobs.services.ports import LOOPBACK, SERVING, host, port
+from jobs.services.ports import LOOPBACK, SERVING, host, port, service
 from jobs.settings import Settings
 
 _AIRFLOW = {
@@ -43,7 +43,8 @@ def ready(settings: Settings, name: str) -> bool:
 def _at(settings: Settings, name: str) -> str:
     """Where the service is; a container that is asked about its own has it at hand, whatever it is called there."""
     found = host(settings, name)
-    return LOOPBACK if found == settings.service else found
+    own = service(settings.service) if settings.service else None
+    return LOOPBACK if found.partition(".")[0] == own else found
 
 
 def _slots_ready(settings: Settings, name: str) -> bool:

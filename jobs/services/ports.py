@@ -37,10 +37,24 @@ def port(settings: Settings, name: str) -> int:
 
 
 def host(settings: Settings, name: str) -> str:
-    """Where a service is reached: 127.0.0.1, or the host that has its name, such as `mlflow` or `serve-blue`."""
+    """Where a service is reached: 127.0.0.1, or the host that has its name, such as `mlflow` or `serve-blue`.
+
+    In a namespace it is `mlflow.<namespace>`, and each slot has a host to itself: `serve-fraud-blue.<namespace>`.
+    """
     if settings.hosts == "loopback":
         return LOOPBACK
+    if settings.namespace:
+        return f"{service(name)}.{settings.namespace}"
     return host_of_slot(name) if name.startswith("serve-") else _HOSTS.get(name, name)
+
+
+def service(name: str) -> str:
+    """What ECS and Cloud Map call a service: a name of DNS, which knows no underscore.
+
+    >>> service("serve-be_ta-blue"), service("router-admin")
+    ('serve-be-ta-blue', 'router')
+    """
+    return _HOSTS.get(name, name).replace("_", "-")
 
 
 def host_of_slot(name: str) -> str:

@@ -10,7 +10,7 @@ from jobs.errors import ServiceError, UsageError
 from jobs.projects import PROJECTS
 from jobs.services import airflow, credentials, places, postgres
 from jobs.services.java import java_home
-from jobs.services.ports import SERVING, SLOTS, host, host_of_slot, listen, port
+from jobs.services.ports import SERVING, SLOTS, host, host_of_slot, listen, offsets, port
 from jobs.settings import ROOT, Settings
 
 AIRFLOW = ("airflow-api-server", "airflow-scheduler", "airflow-dag-processor", "airflow-triggerer")
@@ -44,6 +44,8 @@ def program(settings: Settings, name: str) -> Program:
     """One of these services by its name; raises UsageError for any other name."""
     if name in AIRFLOW:
         return next(one for one in _airflow(settings) if one.name == name)
+    if name.startswith("serve-") and name in offsets():  # on AWS each slot has a container to itself
+        return next(one for one in slots(settings) if one.name == name)
     known = {"postgres": _postgres, "spark-connect": _spark, "mlflow": _mlflow, "router": _router}
     if name not in known:
         raise UsageError(f"no service is called {name!r}; there are: {', '.join(HOSTED)}")
@@ -149,15 +151,17 @@ def _artifacts(settings: Settings, work: Path) -> str:
 def _router(settings: Settings) -> Program:
     from jobs.rollout.router import Router
 
+    command = [
+        str(_envoy()), "--config-path", str(Router(settings).bootstrap()), "--disable-hot-restart",
+        "--concurrency", "2", "--log-level", "warning",
+    ]  # fmt: skip
+    beside = [str(places.environment_python("jobs")), "-m", "jobs.services.follow"]
     return Program(
         name="router",
-        command=[
-            str(_envoy()), "--config-path", str(Router(settings).bootstrap()), "--disable-hot-restart",
-            "--concurrency", "2", "--log-level", "warning",
-        ],
+        command=[*beside, *command] if settings.routing == "router" else command,
         folder=_work(settings, "router"),
         port=port(settings, "router"),
-    )  # fmt: skip
+    )
 
 
 def slots(settings: Settings) -> list[Program]:
@@ -183,7 +187,7 @@ def slots(settings: Settings) -> list[Program]:
                     },
                     folder=ROOT,
                     port=number,
-                    idle=not assignment_path(settings, project, slot).exists(),
+                    idle=settings.routing == "local" and not assignment_path(settings, project, slot).exists(),
                 )
             )
     return found

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.services
 ARGUMENTS = ["etl", "--project", "fraud", "--batch", "2026-01-10"]
 GROUP = "/tidemill/jobs"
 ECS = {
-    "TIDEMILL_ECS_CLUSTER": "tidemill", "TIDEMILL_ECS_TASK": "tidemill-small", "TIDEMILL_ECS_TASK_LARGE": "tidemill-large",
+    "TIDEMILL_ECS_CLUSTER": "tidemill", "TIDEMILL_ECS_TASK": "tidemill-small", "TIDEMILL_ECS_TASK_LARGE": "tidemill-{project}-large",
     "TIDEMILL_ECS_SECURITY_GROUPS": "sg-1", "TIDEMILL_ECS_LOG_GROUP": GROUP,
 }  # fmt: skip
 EMR = {
@@ -47,7 +47,7 @@ def ecs(aws: str, lake_name: str) -> Iterator[dict[str, str]]:
     """
     service = client("ecs")
     service.create_cluster(clusterName="tidemill")
-    for family in ("tidemill-small", "tidemill-large"):
+    for family in ("tidemill-small", "tidemill-fraud-large"):
         service.register_task_definition(
             family=family, networkMode="awsvpc", requiresCompatibilities=["FARGATE"], cpu="1024", memory="2048",
             containerDefinitions=[{"name": "jobs", "image": "tidemill/jobs", "memory": 2048}],
@@ -104,7 +104,7 @@ def ended(code: int | None, **task: str) -> Change:
     return change
 
 
-@pytest.mark.parametrize(("compute", "definition"), [({"*": "ecs"}, "tidemill-small"), ({"etl": "ecs-large", "*": "ecs"}, "tidemill-large")])  # fmt: skip
+@pytest.mark.parametrize(("compute", "definition"), [({"*": "ecs"}, "tidemill-small"), ({"etl": "ecs-large", "*": "ecs"}, "tidemill-fraud-large")])  # fmt: skip
 @pytest.mark.parametrize("code", [0, 1, 2, 99])
 def test_an_ecs_task_has_the_same_arguments_and_its_exit_code_is_the_stages(
     aws: str, ecs: dict[str, str], compute: dict[str, str], definition: str, code: int

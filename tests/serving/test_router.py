@@ -15,7 +15,8 @@ import pytest
 
 from jobs.errors import ServiceError, UsageError
 from jobs.release.bundle import Bundle
-from jobs.rollout.router import Counters, Router, between
+from jobs.rollout.counters import Counters, between
+from jobs.rollout.router import Router
 from jobs.rollout.routes import Sharing
 from jobs.settings import Settings
 from tests.serving.conftest import Stack, payment, until

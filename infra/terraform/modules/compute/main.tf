@@ -17,6 +17,7 @@ locals {
       TIDEMILL_DATABASE_URL    = "database/tidemill/url"
       TIDEMILL_OPTUNA_URL      = "database/optuna/url"
       TIDEMILL_MLFLOW_PASSWORD = "mlflow_password"
+      TIDEMILL_API_KEY         = "api_key"
     } : setting => var.registry.secrets[secret] if contains(keys(var.registry.secrets), secret)
   }
 }
@@ -72,7 +73,7 @@ resource "aws_ecs_task_definition" "stage" {
   }
 
   container_definitions = jsonencode([{
-    name                   = "stage"
+    name                   = "jobs"
     image                  = var.image
     command                = ["tidemill", "--help"]
     essential              = true
@@ -92,7 +93,7 @@ resource "aws_ecs_task_definition" "stage" {
       options = {
         awslogs-group         = aws_cloudwatch_log_group.stages[each.value.project].name
         awslogs-region        = data.aws_region.current.name
-        awslogs-stream-prefix = "stage"
+        awslogs-stream-prefix = "tidemill"
       }
     }
   }])

@@ -27,7 +27,7 @@ module "network" {
   name               = var.name
   cidr               = var.cidr
   zones              = var.zones
-  more_endpoints     = concat(var.airflow == "mwaa" ? ["sqs"] : [], var.routing == "weights" ? ["elasticloadbalancing"] : [])
+  more_endpoints     = concat(["data-servicediscovery"], var.airflow == "mwaa" ? ["sqs"] : [], var.routing == "weights" ? ["elasticloadbalancing"] : [])
   log_key_arn        = module.observability.log_key_arn
   log_retention_days = var.log_retention_days
 }

@@ -2,7 +2,26 @@
 # Manager under the name that the same setting has.
 
 locals {
-  settings = {
+  # A stage's place bears its project's name, which Airflow puts in: `{project}`.
+  stage_settings = {
+    TIDEMILL_COMPUTE             = jsonencode(contains(keys(var.stages), "large") ? { "*" = "ecs", train = "ecs-large" } : { "*" = "ecs" })
+    TIDEMILL_ECS_CLUSTER         = module.compute.cluster.name
+    TIDEMILL_ECS_TASK            = "${var.name}-{project}-small"
+    TIDEMILL_ECS_TASK_LARGE      = contains(keys(var.stages), "large") ? "${var.name}-{project}-large" : null
+    TIDEMILL_ECS_SUBNETS         = join(",", module.network.private_subnet_ids)
+    TIDEMILL_ECS_SECURITY_GROUPS = module.network.tasks_security_group_id
+    TIDEMILL_ECS_LOG_GROUP       = "/${var.name}/stages/{project}"
+    TIDEMILL_EMR_APPLICATION     = one(module.compute.spark[*].application_id)
+    TIDEMILL_EMR_ROLE            = local.in_account.spark ? "arn:${data.aws_partition.current.partition}:iam::${data.aws_caller_identity.current.account_id}:role/${var.name}-{project}-spark" : null
+  }
+  rollout_settings = {
+    TIDEMILL_ROUTING        = var.routing
+    TIDEMILL_LISTENER_RULES = var.routing == "weights" ? jsonencode(module.serving.listener_rules) : null
+  }
+  settings = { for name, value in merge(local.own_settings, local.stage_settings, local.rollout_settings) : name => value if value != null }
+  own_settings = {
+    TIDEMILL_HOSTS            = "named"
+    TIDEMILL_NAMESPACE        = module.compute.namespace.name
     TIDEMILL_LAKE_URI         = "s3://${module.lake.bucket}"
     TIDEMILL_ONLINE_STORE_URL = module.online_store.url
     TIDEMILL_WAREHOUSE        = local.in_account.spark ? "spark" : "duckdb"
@@ -17,3 +36,5 @@ locals {
 }
 
 data "aws_region" "current" {}
+data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}

@@ -93,6 +93,11 @@ variable "routing" {
   description = "How slots share traffic: by the router, or by the load balancer's weights."
   type        = string
   default     = "router"
+
+  validation {
+    condition     = var.routing != "weights" || var.public != null
+    error_message = "routing = \"weights\" needs a public end, whose load balancer has the weights."
+  }
 }
 
 variable "public" {

@@ -33,6 +33,31 @@ data "aws_iam_policy_document" "airflow" {
     }
   }
 
+  # Takes a container instance, of which Fargate has none.
+  statement {
+    sid       = "FindStages"
+    actions   = ["ecs:ListTasks"]
+    resources = ["*"]
+
+    condition {
+      test     = "ArnEquals"
+      variable = "ecs:cluster"
+      values   = [var.cluster.arn]
+    }
+  }
+
+  statement {
+    sid       = "TagStages"
+    actions   = ["ecs:TagResource"]
+    resources = ["arn:${data.aws_partition.current.partition}:ecs:${local.scope}:task/${var.cluster.name}/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "ecs:CreateAction"
+      values   = ["RunTask"]
+    }
+  }
+
   statement {
     sid       = "PassStagesTheirRoles"
     actions   = ["iam:PassRole"]

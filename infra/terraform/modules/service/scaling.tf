@@ -1,4 +1,5 @@
-# More of it under load, and fewer after; at zero, where a rollout's idle slot stays, nothing is started.
+# More of it under load, and fewer after, down to the minimum. What a rollout put to zero stays there: it has no load that
+# an alarm could see.
 
 resource "aws_appautoscaling_target" "this" {
   count              = var.scaling == null ? 0 : 1

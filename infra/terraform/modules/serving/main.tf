@@ -37,7 +37,7 @@ module "slot" {
   network           = var.network
   logs              = var.logs
   desired_count     = 0
-  scaling           = var.autoscaling ? { minimum = 0, maximum = var.size.maximum, cpu_percent = var.size.cpu_percent } : null
+  scaling           = var.autoscaling ? { minimum = 1, maximum = var.size.maximum, cpu_percent = var.size.cpu_percent } : null
   target_group_arns = [for one in aws_lb_target_group.slot : one.arn if one.tags.Slot == each.key]
 }
 

@@ -24,8 +24,11 @@ output "service_arns" {
 }
 
 output "listener_rules" {
-  description = "The listener rule of each project, whose weights a rollout moves under the weights policy."
-  value       = { for name, one in aws_lb_listener_rule.project : name => one.arn }
+  description = "Of each project under the weights policy: the listener rule whose weights a rollout moves, and each slot's target group."
+  value = { for project, one in aws_lb_listener_rule.project : project => merge(
+    { rule = one.arn },
+    { for name, slot in local.slots : slot.slot => aws_lb_target_group.slot[name].arn if slot.project == project },
+  ) if local.weighted }
 }
 
 output "target_groups" {

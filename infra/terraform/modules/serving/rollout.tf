@@ -1,4 +1,5 @@
-# What a rollout may do to a project's own slots: start and stop them, and move the load balancer's weights.
+# What a rollout may do to a project's own slots: start and stop them, and share traffic out. What they are told to serve
+# is among the project's files of the lake; the routes are one document of all projects.
 
 data "aws_iam_policy_document" "rollout" {
   for_each = var.projects
@@ -7,6 +8,23 @@ data "aws_iam_policy_document" "rollout" {
     sid       = "StartAndStopSlots"
     actions   = ["ecs:DescribeServices", "ecs:UpdateService"]
     resources = [for name, one in local.slots : module.slot[name].arn if one.project == each.key]
+  }
+
+  # Takes no resource; it reads only.
+  statement {
+    sid       = "FindSlotsAndRouters"
+    actions   = ["servicediscovery:DiscoverInstances"]
+    resources = ["*"]
+  }
+
+  dynamic "statement" {
+    for_each = var.policy == "router" ? ["routes"] : []
+
+    content {
+      sid       = "ShareTrafficOut"
+      actions   = ["s3:GetObject", "s3:PutObject"]
+      resources = ["${var.lake.bucket_arn}/routes/routes.json"]
+    }
   }
 
   dynamic "statement" {

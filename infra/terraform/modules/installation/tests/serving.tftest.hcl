@@ -60,6 +60,11 @@ run "one_public_port" {
     condition     = data.aws_iam_policy_document.slot["alpha"].statement[2].resources == toset(["arn:aws:s3:::lake/landing/alpha/predictions/*", "arn:aws:s3:::lake/shadow/alpha/predictions/*"])
     error_message = "a slot writes its own log and nothing else"
   }
+
+  assert {
+    condition     = data.aws_iam_policy_document.rollout["alpha"].statement[2].resources == toset(["arn:aws:s3:::lake/routes/routes.json"]) && length(output.listener_rules) == 0
+    error_message = "a rollout writes the routes, and there are no weights to move"
+  }
 }
 
 run "by_weights" {
@@ -81,6 +86,11 @@ run "by_weights" {
   assert {
     condition     = sum([for one in aws_lb_listener_rule.project["alpha"].action[0].forward[0].target_group : one.weight]) == 100
     error_message = "weights sum to 100"
+  }
+
+  assert {
+    condition     = toset(keys(output.listener_rules["alpha"])) == toset(["rule", "blue", "green"])
+    error_message = "a rollout is told the rule and each slot's target group"
   }
 }
 
