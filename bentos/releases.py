@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from bentos.metrics import REFUSED
 from jobs.errors import ServiceError, TamperedError, TidemillError
+from jobs.features.vectors import rule
 from jobs.lake import located, mirrored
-from jobs.projects import hook, rule
+from jobs.projects import hook
 from jobs.release.bundle import same_contract, verify_bundle
 from jobs.release.decisions import ORDER, decide
 from jobs.release.scorer import Candidates, Scorer

@@ -20,8 +20,8 @@ import pytest
 
 from demo.traffic import events_of
 from jobs.errors import SpecError, UsageError
-from jobs.features.vectors import payload, payload_names
-from jobs.projects import NAMES, PROJECTS, hook, rule
+from jobs.features.vectors import payload, payload_names, rule
+from jobs.projects import NAMES, PROJECTS, hook
 from jobs.services.skeleton import FOLDERS, new
 from jobs.settings import ROOT
 from jobs.spec import Project

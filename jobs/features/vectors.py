@@ -56,6 +56,12 @@ def transform(project: Project, model: Model | None = None) -> Callable[..., NDA
     return found
 
 
+def rule(project: Project) -> Callable[[Mapping[str, NDArray[Any]]], NDArray[Any]]:
+    """The project's plain rule, which says of rows by their payload whether it holds each back; without one, of none."""
+    found = getattr(hook(project, "features"), "rule", None)
+    return found or (lambda payload: np.zeros(len(next(iter(payload.values()))), dtype=np.bool_))
+
+
 def offline(project: Project, lake: Lake, events: pa.Table) -> tuple[NDArray[np.float64], dict[str, NDArray[np.bool_]]]:
     """The model inputs of events (event_id, event_time, entity keys, request columns) and, by view, which were found.
 

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from jobs.errors import UsageError
 from jobs.spec import Project
@@ -36,9 +31,3 @@ def find(name: str) -> Project:
 def hook(project: Project, name: str) -> ModuleType:
     """The project's module of that name: `etl`, `features` or `simulate`, found by convention."""
     return importlib.import_module(f"jobs.projects.{project.name}.{name}")
-
-
-def rule(project: Project) -> Callable[[Mapping[str, NDArray[Any]]], NDArray[Any]]:
-    """The project's plain rule, which says of rows by their payload whether it holds each back; without one, of none."""
-    found = getattr(hook(project, "features"), "rule", None)
-    return found or (lambda payload: np.zeros(len(next(iter(payload.values()))), dtype=np.bool_))

@@ -14,7 +14,6 @@ from jobs.batch import Batches
 from jobs.errors import DataRejected, MissingBatchError, TamperedError, UsageError
 from jobs.features import vectors
 from jobs.lake import Lake
-from jobs.projects import rule
 from jobs.release.bundle import same_contract, verify_bundle
 from jobs.release.decisions import decide
 from jobs.release.ledger import Ledger
@@ -67,7 +66,7 @@ def run(
         )
     matrix, found = vectors.offline(project, lake, events)
     scores = Scorer.load(folder, manifest).score(matrix)
-    ruled = np.asarray(rule(project)(vectors.payload(project, events)), dtype=np.bool_)
+    ruled = np.asarray(vectors.rule(project)(vectors.payload(project, events)), dtype=np.bool_)
     decided, scores = decide(ruled, scores, manifest["decisions"]), score_of(scores)
     _write(out, events, scores, decided, name)
     facts: dict[str, Any] = {

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.projects import rule
+from jobs.features import vectors
 from jobs.release.scorer import Scorer
 from jobs.spec import Library, Model, Project
 from jobs.training import distributed
@@ -118,7 +118,7 @@ def fit(project: Project, model: Model, configuration: Configuration, frame: Tra
 def score(project: Project, rows: Frame, folder: Path, entry: Mapping[str, Any]) -> Scores:
     """The scores of rows by a candidate: the project's rule, or its model through the bundle's scorer."""
     if entry["library"] == "rule":
-        return np.asarray(rule(project)(rows.payload), dtype=np.float64)
+        return np.asarray(vectors.rule(project)(rows.payload), dtype=np.float64)
     return Scorer.load(folder, {"models": [entry]}).score(rows.vectors)
 
 
