@@ -45,6 +45,8 @@ class Case(Generic[Place]):
     """Does it; with False after its guard was taken away."""
     removed: str = ""
     """What is taken away then; empty where that is not tried."""
+    why_not: str = ""
+    """By which rule of a task or a declaration it does not apply; empty where it does."""
 
     def expects(self, seen: Seen) -> bool:
         """Whether it was caught at one of its stages, by one of its guards."""

@@ -24,7 +24,6 @@ from pydantic import SecretStr
 from jobs.errors import TidemillError
 from jobs.features.materialize import materialize
 from jobs.lake import Lake
-from jobs.projects.fraud.spec import FRAUD
 from jobs.release.bundle import Bundle
 from jobs.release.ledger import Ledger
 from jobs.rollout.router import Router
@@ -32,6 +31,7 @@ from jobs.rollout.slots import Slots
 from jobs.services import places, programs, supervisor
 from jobs.services.ports import SLOTS, url
 from jobs.settings import ROOT, Settings
+from jobs.spec import Project
 from jobs.stages import rollout
 from tests.clients import asking
 from tests.ports import free_port_base
@@ -52,14 +52,20 @@ class Installation:
     made: int = 0
     policy: str = "walk"
     """Under which of the policies of these tests it rolls out."""
+    project: Project = PROJECT
 
     @property
     def lake(self) -> Lake:
         return Lake(self.settings.lake_uri)
 
     @property
+    def declared(self) -> Project:
+        """The project under this test's shorter policy."""
+        return PROJECTS[self.policy]
+
+    @property
     def weights(self) -> dict[str, int]:
-        return Router(self.settings).weights(PROJECT.name)
+        return Router(self.settings).weights(self.project.name)
 
     @property
     def slots(self) -> Slots:
@@ -71,9 +77,9 @@ class Installation:
     def challenger(self) -> Bundle:
         """Another release, registered."""
         self.made += 1
-        bundle = release(self.lake, FRAUD, self.scratch / f"bundle-{self.made}", seed=self.made)
+        bundle = release(self.lake, self.project, self.scratch / f"bundle-{self.made}", seed=self.made)
         with self.ledger() as ledger:
-            ledger.set_challenger(PROJECT.name, bundle.release, bundle.digest, "test")
+            ledger.set_challenger(self.project.name, bundle.release, bundle.digest, "test")
         return bundle
 
     def reset(self) -> None:
@@ -84,10 +90,10 @@ class Installation:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("DROP SCHEMA IF EXISTS tidemill CASCADE")
         for slot in SLOTS:
-            self.slots.clear(PROJECT.name, slot)
-            folder = self.settings.home / "serving" / PROJECT.name
+            self.slots.clear(self.project.name, slot)
+            folder = self.settings.home / "serving" / self.project.name
             (folder / f"{slot}.verified.json").unlink(missing_ok=True)
-        Router(self.settings).set_weights(PROJECT.name, {"blue": 100, "green": 0}, stable="blue")
+        Router(self.settings).set_weights(self.project.name, {"blue": 100, "green": 0}, stable="blue")
 
     def environment(self, **more: str) -> dict[str, str]:
         return {**supervisor.environment(self.settings), "PYTHONPATH": str(ROOT), **more}
@@ -95,7 +101,7 @@ class Installation:
     def ask(self, action: str, **options: Any) -> tuple[int, dict[str, Any]]:
         """The exit code and the facts of `tidemill rollout <action>`, under this test's shorter policy."""
         try:
-            result = rollout.run(PROJECTS[self.policy], self.settings, action=action, **options)
+            result = rollout.run(self.declared, self.settings, action=action, **options)
         except TidemillError as error:
             return error.exit_code, {"error": str(error)}
         return result.exit_code, json.loads(json.dumps(dict(result.facts), default=str))
@@ -192,8 +198,8 @@ def load(installation: Installation, clients: int = 2) -> Iterator[Load]:
 
 
 @contextmanager
-def installed(home: Path, postgres: str) -> Iterator[Installation]:
-    """A router and two slots below a folder, for as long as the block lasts."""
+def installed(home: Path, postgres: str, project: Project = PROJECT) -> Iterator[Installation]:
+    """A router and two slots of a project below a folder, for as long as the block lasts."""
     import psycopg
 
     name = f"rollout_{uuid.uuid4().hex[:12]}"
@@ -217,15 +223,15 @@ def installed(home: Path, postgres: str) -> Iterator[Installation]:
     settings = settings.model_copy(
         update={"supervisor_socket": values["supervisor_socket"], "api_key": SecretStr(KEY)}
     )  # fmt: skip
-    materialize(PROJECT, settings)  # nothing is published: every view is there, and empty
-    slots = [one for one in programs.slots(settings) if one.environment["TIDEMILL_PROJECT"] == FRAUD.name]
+    materialize(project, settings)  # nothing is published: every view is there, and empty
+    slots = [one for one in programs.slots(settings) if one.environment["TIDEMILL_PROJECT"] == project.name]
     wanted = [programs._router(settings), *slots]
     supervisor.start(settings, wanted)
     rpc = supervisor.rpc(settings)
     try:
         for program in wanted:
             rpc.startProcess(program.name, False)
-        yield Installation(settings=settings, scratch=home / "scratch")
+        yield Installation(settings=settings, scratch=home / "scratch", project=project)
     finally:
         rpc.stopAllProcesses()
         rpc.shutdown()
