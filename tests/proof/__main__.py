@@ -88,8 +88,10 @@ def _run(project: str, where: str, todo: dict[str, Run], path: Path, told: Any) 
             except Exception:  # the others go on; the page is not written without this one
                 traceback.print_exc()
                 continue
-            row |= {"took": time.monotonic() - began, "spent": _cpu() - spent, "load": os.getloadavg()[0]}
-            row["date"] = f"{datetime.now(UTC):%Y-%m-%d}"
+            row |= {
+                "took": time.monotonic() - began, "spent": _cpu() - spent, "load": os.getloadavg()[0],
+                "date": f"{datetime.now(UTC):%Y-%m-%d}",
+            }  # fmt: skip
             began, spent = time.monotonic(), _cpu()
             results = _known(path)
             results.setdefault(project, {})[key] = row
@@ -120,37 +122,41 @@ def main() -> int:
     with steps(sum(map(len, todo.values()))) as told:
         for (project, where), found in todo.items():
             _run(project, where, found, path, told)
-    results = _known(path)
-    missing = {(project, where): [key for key in wanted(project, where) if key not in results.get(project, {})]
-               for project in NAMES for where in PLACES}  # fmt: skip
-    if short := [f"{project}: {', '.join(keys)}" for (project, _), keys in missing.items() if keys]:
-        print(f"docs/proof.md was left as it is; never ran: {'; '.join(short)}", file=sys.stderr)
-        return 1
-    (ROOT / "docs" / "proof.md").write_text(page({name: together(name, results[name]) for name in NAMES}))
-    kept = {f"{name}: {key}": results[name][key] for name in NAMES for where in PLACES for key in wanted(name, where)}
-    bad = [key for key, row in kept.items() if row.get("ok") is False]
-    refused = {
-        name: sum(row["caught"] for key, row in kept.items() if key.startswith(f"{name}: good: ")) for name in NAMES
-    }
-    print(f"not as expected: {', '.join(bad) or 'none'}; good ones refused: {refused}")
-    return int(bool(bad) or max(refused.values()) > 1)
+    told_of = {name: together(name, _known(path).get(name, {})) for name in NAMES}
+    (ROOT / "docs" / "proof.md").write_text(page(told_of))
+    return _concluded(told_of)
 
 
 def together(name: str, rows: dict[str, Row]) -> dict[str, Any]:
     """What the page says of a project: rows by group in the order they are declared in, and how it was run."""
-    by_group = cases(name)
-    ran = {group: [case for case in found if not case.why_not] for group, found in by_group.items()}
-    mine = [rows[key] for where in PLACES for key in wanted(name, where)]
+    by_group, keys = cases(name), [key for where in PLACES for key in wanted(name, where)]
+    mine = [rows[key] for key in keys if key in rows]
+    dates = sorted({row["date"] for row in mine})
+    newest = [row for row in mine if row["date"] == dates[-1]]
+    named = {group: [f"{group}: {case.name}" for case in found] for group, found in by_group.items()}
+    good = [f"good: {one}" for where in PLACES for one in candidates(name)[where]]
     return {
-        "cases": {group: [rows[f"{group}: {case.name}"] for case in found] for group, found in ran.items()},
+        "cases": {group: [rows[key] for key in found if key in rows] for group, found in named.items()},
         "left_out": {group: [(case.name, case.why_not) for case in found if case.why_not] for group, found in by_group.items()},
-        "good": [rows[f"good: {one}"] for where in PLACES for one in candidates(name)[where]],
-        "dates": sorted({row["date"] for row in mine}),
-        "seconds": sum(row["took"] for row in mine),
-        "spent": sum(row["spent"] for row in mine),
+        "missing": [key.partition(": ")[2] for key in keys if key not in rows],
+        "good": [rows[key] for key in good if key in rows],
+        "dates": dates,
+        "seconds": sum(row["took"] for row in newest),
         "cores": os.cpu_count(),
-        "load": sorted(row["load"] for row in mine)[len(mine) // 2],
+        "load": sorted(row["load"] for row in newest)[len(newest) // 2] if newest else 0.0,
     }  # fmt: skip
+
+
+def _concluded(results: dict[str, dict[str, Any]]) -> int:
+    """Says what is not as it should be; 0 when nothing is."""
+    rows = {name: [row for found in one["cases"].values() for row in found] for name, one in results.items()}
+    bad = [f"{name}: {row['name']}" for name, found in rows.items() for row in found if not row["ok"]]
+    missing = [f"{name}: {one}" for name, result in results.items() for one in result["missing"]]
+    refused = {name: sum(one["caught"] for one in result["good"]) for name, result in results.items()}
+    print(f"not as expected: {', '.join(bad) or 'none'}; good ones refused: {refused}")
+    if missing:
+        print(f"docs/proof.md says that these never ran: {', '.join(missing)}", file=sys.stderr)
+    return int(bool(bad or missing) or max(refused.values()) > 1)
 
 
 if __name__ == "__main__":

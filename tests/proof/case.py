@@ -64,6 +64,8 @@ class Row:
     seconds: float
     removed: str = ""
     without: Seen | None = None
+    date: str = ""
+    """The day it was run on."""
 
     @property
     def ok(self) -> bool:
@@ -79,7 +81,8 @@ class Row:
         """The row that `document` wrote."""
         rest = {name: document[name] for name in ("name", "done", "as_expected", "seconds", "removed")}
         without = document["without"]
-        return Row(**rest, seen=Seen(**document["seen"]), without=Seen(**without) if without else None)
+        seen, date = Seen(**document["seen"]), document.get("date", "")
+        return Row(**rest, seen=seen, without=Seen(**without) if without else None, date=date)
 
 
 def judged(case: Case[Place], place: Place) -> Row:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from jobs.errors import TidemillError
 from jobs.lake import Lake
 from jobs.projects import PROJECTS
+from jobs.release import bundle as bundles
 from jobs.release import gate as rules
 from jobs.release.checks import State
 from jobs.release.ledger import Ledger
@@ -107,16 +108,26 @@ class Home:
         self, run: str, spoilt: Mapping[str, pa.Table] | None = None, project: Project | None = None,
         *, negative_control: bool = False,
     ) -> Seen:  # fmt: skip
-        """A training on the world with some models' frames spoilt, all the way to a challenger unless it is refused."""
+        """A training on the world with some models' frames spoilt, all the way to a challenger unless it is refused.
+
+        Models whose frames are not spoilt are the champion's.
+        """
         project = project or self.project
         tables = {name: frame.table for name, frame in self.world.frames.items()} | dict(spoilt or {})
         rows = self._snapshot(project, run, tables, negative_control)
+        clean = [] if spoilt is None else [name for name in self.world.frames if name not in spoilt]
+        for name in clean:
+            shutil.copytree(self.folder(CHAMPION) / "candidates" / name, self.folder(run) / "candidates" / name)
+        stage = "train"
         with taken_away(*_COSTLY):
-            for name, stage in (("train", train), ("evaluate", evaluate)):
-                try:
-                    stage.run(project, self.settings, run=run)
-                except TidemillError as error:
-                    return refused(name, error, f"{rows:,} rows")
+            try:
+                for name in self.world.frames:
+                    if name not in clean:
+                        train.run(project, self.settings, run=run, model=name)
+                stage = "evaluate"
+                evaluate.run(project, self.settings, run=run)
+            except TidemillError as error:
+                return refused(stage, error, f"{rows:,} rows")
         return self.decided(run, project)
 
     def _snapshot(self, project: Project, run: str, tables: Mapping[str, pa.Table], negative_control: bool) -> int:
@@ -181,8 +192,10 @@ def _untimed(_project: Project, _model: Model, _rows: Frame) -> dict[str, Any]:
 
 _COSTLY = (
     (evaluate, "_draw", _undrawn), (training, "_draw", _blank), (costs, "worth", _unweighed), (costs, "timed", _untimed),
+    (bundles, "_probe", cache(bundles._probe)),
 )  # fmt: skip
-"""What takes most of a small training's time and decides nothing: pictures, and what inputs cost and are worth."""
+"""What takes most of a small training's time and decides nothing: pictures, what inputs cost and are worth, and
+trying the champion's models in a process of its own for every challenger anew."""
 
 
 def refused(stage: str, error: TidemillError, after: str = "one evaluation", guard: str = "") -> Seen:

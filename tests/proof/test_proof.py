@@ -63,10 +63,11 @@ def test_the_page_says_what_was_not_as_expected_and_names_no_path_of_the_machine
     result = {
         "cases": {"data": [row.document()]}, "left_out": {"data": [("another", "does not apply: it is so")]},
         "good": [{"name": "fine", "caught": True, "stage": "gate", "guard": "x", "said": ""}],
-        "dates": ["2026-01-01"], "seconds": 60, "spent": 30, "cores": 2, "load": 1.0,
+        "missing": ["a third"], "dates": ["2026-01-01"], "seconds": 60, "cores": 2, "load": 1.0,
     }  # fmt: skip
     made = page({"one": result, "two": result})
     assert str(tmp_path) not in made
     assert made.count("**not as expected**: gate") == made.count("still caught at gate") == 2
+    assert made.count("*a third*: nobody has run them yet.") == 2
     assert made.count("*another*: does not apply: it is so.") == 2
     assert made.count("| **0 of 1** | **1** of 1 |") == 2

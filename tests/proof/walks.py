@@ -29,7 +29,7 @@ from tests.rollout import conftest
 from tests.rollout.conftest import KEY, Installation
 
 POLICY = Canary(
-    steps=(10, 100), bake_seconds=2, shadow_seconds=2, shadow_requests=200, final_bake_seconds=0, deadline_seconds=60,
+    steps=(10, 100), bake_seconds=2, shadow_seconds=2, shadow_requests=200, final_bake_seconds=0, deadline_seconds=180,
     minimum_requests=150, parity_rows=50, maximum_decisions_changed=0.05, maximum_score_distance=0.15,
     maximum_growth_megabytes=80, entities=1_000, latency_floor_milliseconds=50,
 )  # fmt: skip

@@ -42,15 +42,13 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
-def declared(project: Project, seed: int = SEED, trials: int = 1) -> Project:
+def declared(project: Project, seed: int = SEED) -> Project:
     """The project with one learner a model, tuned once on a few days, and a gate whose allowances fit their number."""
+    delay = max(model.split.delay_days for model in project.models)
+    split = Split(train_days=6, delay_days=delay, test_days=4, folds=2)
     models = tuple(
-        replace(
-            model, trials=trials, learners=model.learners[:1], seed=seed,
-            split=Split(train_days=6, delay_days=model.split.delay_days, test_days=4, folds=2),
-        )
-        for model in project.models
-    )  # fmt: skip
+        replace(model, trials=1, learners=model.learners[:1], seed=seed, split=split) for model in project.models
+    )
     thresholds = tuple(
         replace(one, allowed_regression=one.allowed_regression * ALLOWANCE) if one.allowed_regression else one
         for one in project.gate.thresholds
@@ -113,8 +111,6 @@ def world(name: str, *, other: bool = False) -> World:
     """The project's world, always the same; the other one has the same requests and wants something else."""
     project = declared(PROJECTS[name])
     split = project.models[-1].split
-    latest = max(model.split.delay_days for model in project.models)
-    assert all(model.split.delay_days == latest for model in project.models)
     plan = plan_of(split, project.start + AFTER + timedelta(days=split.folds * split.test_days + split.delay_days))
     asked = _requests(project, plan)
     frames = {}
