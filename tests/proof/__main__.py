@@ -111,6 +111,9 @@ def main() -> int:
     parser.add_argument("--project", action="append", choices=NAMES, help="by default all")
     parser.add_argument("--only", choices=sorted(PLACES), help="by default all")
     parser.add_argument("--case", action="append", help="one of them, by its name")
+    parser.add_argument(
+        "--missing", action="store_true", help="only what has no result, or not the one that it should have"
+    )
     parser.add_argument("--page", action="store_true", help="run nothing; write the page from the results")
     options = parser.parse_args()
     path = Path(os.environ.get("TIDEMILL_HOME", ROOT / "var")) / "proof" / "results.json"
@@ -118,10 +121,17 @@ def main() -> int:
     asked = [
         (project, where) for project in options.project or NAMES for where in PLACES if options.only in (None, where)
     ]
-    todo = {} if options.page else {one: found for one in asked if (found := wanted(*one, options.case))}
+    todo = {} if options.page else {one: wanted(*one, options.case) for one in asked}
+    if options.missing:
+        fine = {name: {key for key, row in rows.items() if row.get("ok", True)} for name, rows in _known(path).items()}
+        todo = {
+            one: {key: run for key, run in found.items() if key not in fine.get(one[0], ())}
+            for one, found in todo.items()
+        }
     with steps(sum(map(len, todo.values()))) as told:
         for (project, where), found in todo.items():
-            _run(project, where, found, path, told)
+            if found:
+                _run(project, where, found, path, told)
     told_of = {name: together(name, _known(path).get(name, {})) for name in NAMES}
     (ROOT / "docs" / "proof.md").write_text(page(told_of))
     return _concluded(told_of)

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +155,8 @@ class Home:
         try:
             result = gate.run(project, self.settings, run=run)
             if result.exit_code == 0:
-                register.run(project, self.settings, run=run)
+                with taken_away(*_COSTLY):
+                    register.run(project, self.settings, run=run)
                 return Seen(caught=False, stage="register", said="registered as challenger")
         except TidemillError as error:
             return refused("gate", error)
@@ -190,12 +191,16 @@ def _untimed(_project: Project, _model: Model, _rows: Frame) -> dict[str, Any]:
     return {"views": {}, "inputs": {}, "request": 0.0, "request_of_1000": 0.0}
 
 
+def _untried(_folder: Path) -> None:
+    """No trial of a release's models."""
+
+
 _COSTLY = (
     (evaluate, "_draw", _undrawn), (training, "_draw", _blank), (costs, "worth", _unweighed), (costs, "timed", _untimed),
-    (bundles, "_probe", cache(bundles._probe)),
+    (bundles, "_probe", _untried),
 )  # fmt: skip
-"""What takes most of a small training's time and decides nothing: pictures, what inputs cost and are worth, and
-trying the champion's models in a process of its own for every challenger anew."""
+"""What takes most of a small training's time and decides nothing of a candidate: pictures, what inputs cost and are
+worth, and the trial of a release's models in a process of its own, which has cases of its own."""
 
 
 def refused(stage: str, error: TidemillError, after: str = "one evaluation", guard: str = "") -> Seen:

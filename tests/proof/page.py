@@ -185,8 +185,9 @@ _LEFT_OUT = """- The worlds are made up: windows are drawn and have no past, a h
   takes hours. How often the statistics are wrong over thousands of rollouts is another question, which `make simulate`
   answers.
 - Of several learners the one declared first is tried, with one trial.
-- Pictures of trainings are left out, and what each input costs and is worth is not measured: most of the time goes
-  there, and nothing decides by them.
+- Pictures of trainings are left out, what each input costs and is worth is not measured, and a release's models are tried
+  in a process of their own only where a case is about that: most of the time goes there, and nothing of a candidate is
+  decided by it.
 - A tail that is slower only in the slowest 1 % of answers: the policy watches the 95th percentile, and the case here
   slows every answer.
 - Several faults at once, faults in the stable slot, and a router that is itself wrong.

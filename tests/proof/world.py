@@ -37,7 +37,8 @@ KINDS = 6
 FEW_ROWS, FEW = 500, 20
 """The most rows, and positives of all or of a group, that a gate here asks for before it judges."""
 ALLOWANCE = 2.0
-"""Times the allowed regression: what a hold-out of a few thousand rows can tell is coarser than a real one."""
+"""Times the allowed regression, and more by the root of how many times fewer rows than the gate asks for are judged:
+what few rows can tell is coarser."""
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
@@ -49,11 +50,12 @@ def declared(project: Project, seed: int = SEED) -> Project:
     models = tuple(
         replace(model, trials=1, learners=model.learners[:1], seed=seed, split=split) for model in project.models
     )
-    thresholds = tuple(
-        replace(one, allowed_regression=one.allowed_regression * ALLOWANCE) if one.allowed_regression else one
-        for one in project.gate.thresholds
-    )
     gate = project.gate
+    coarser = ALLOWANCE * max(1.0, gate.minimum_rows / (ROWS_A_DAY * split.test_days)) ** 0.5
+    thresholds = tuple(
+        replace(one, allowed_regression=one.allowed_regression * coarser) if one.allowed_regression else one
+        for one in gate.thresholds
+    )
     slices = tuple(replace(one, minimum_positives=min(one.minimum_positives, FEW)) for one in gate.slices)
     return with_gate(
         replace(project, models=models), thresholds=thresholds, slices=slices,
