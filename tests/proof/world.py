@@ -33,7 +33,7 @@ ROWS_A_DAY = 600
 MANY, SOME = 10, 5
 """How many different values a window, and a number of the request, must have to decide a label."""
 KINDS = 6
-"""Of viewers, and of items by their second column."""
+"""Of viewers, and of items: by their second column, in the other world by their number, so that others are alike."""
 FEW_ROWS, FEW = 500, 20
 """The most rows, and positives of all or of a group, that a gate here asks for before it judges."""
 ALLOWANCE = 2.0
@@ -193,8 +193,8 @@ def _labels(model: Model, quantiles: Floats, random: np.random.Generator, other:
 def _taken(project: Project, model: Model, asked: pa.Table, random: np.random.Generator, other: bool) -> Frame:
     """The frame of a retrieval: who took what, and the items each viewer had taken before, the latest first."""
     viewer, items = codes_of(asked[project.entity]), [np.asarray(asked[name]) for name in model.item]
-    kind = (viewer + (KINDS // 2 if other else 0)) % KINDS
-    alike = kind == items[min(1, len(items) - 1)] % KINDS
+    kinds = items[0] // KINDS if other else items[min(1, len(items) - 1)]
+    alike = viewer % KINDS == kinds % KINDS
     label = (random.random(len(asked)) < np.where(alike, 0.6, 0.04)).astype(np.int64)
     width = len(model.inputs) - len(items)
     before, recent = dict[int, list[int]](), np.zeros((len(asked), width), dtype=np.float64)
