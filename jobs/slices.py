@@ -27,7 +27,7 @@ class Slice:
     """What the groups are called, in their order; by default by their edges or values."""
     metric: str = "roc_auc"
     minimum: float | None = None
-    """The gate refuses when the metric's 95 % interval in a group lies below it."""
+    """The gate refuses when the metric's interval in a group, 95 % for all groups together, lies below it."""
     maximum: float | None = None
     """Or above it, for a metric that is better when lower."""
     maximum_gap: float | None = None
