@@ -136,7 +136,8 @@ def test_slices_are_judged_by_intervals_that_hold_for_all_of_them_together():
     alone = changed(f"{M}/slices/amount/groups/large", few)
     alone["models"]["fraud"]["slices"]["hour"]["groups"]["night"] = few
     alone["models"]["fraud"]["slices"]["amount"]["groups"]["small"] = luck
-    assert [check.name for check in failures(alone)] == ["fraud: roc_auc of amount small"]
+    judged = [check.name for check in failures(alone) if not check.optional]
+    assert judged == ["fraud: roc_auc of amount small"], "by itself it may not"
 
 
 M = "models/fraud"
