@@ -75,11 +75,12 @@ def _draft(found: list[Prediction], rows: list[int], scores: list[float], name: 
     own = sorted(rows, key=lambda row: -found[row].probability)
     theirs = sorted(rows, key=lambda row: -scores[row])
     mine = found[rows[0]].release
-    for position, (row, side) in enumerate(draft(own, theirs, name), start=1):
-        values = msgspec.structs.asdict(found[row])
+    for position, (row, side, agreed) in enumerate(draft(own, theirs, name), start=1):
+        values, whose, other = msgspec.structs.asdict(found[row]), mine, beside
         if side == "stable":
+            whose, other = beside, mine
             values |= {"probability": scores[row], "release": beside}
-        found[row] = Drafted(**values, position=position, beside=mine if side == "stable" else beside)
+        found[row] = Drafted(**values, position=position, beside=whose if agreed else other)
 
 
 def _scores(beside: Release, vectors: NDArray[np.float64]) -> list[float]:

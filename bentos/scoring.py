@@ -42,7 +42,7 @@ class Drafted(Prediction, frozen=True, gc=False, kw_only=True):
 
     position: int
     beside: str
-    """The other release."""
+    """The other release; where both orders are the same down to here, this one itself."""
 
 
 Answer = TypeVar("Answer", bound=Prediction)

@@ -322,7 +322,8 @@ values were read from: `{"schema", "available_at"}` of a batch view (microsecond
 nothing was found), `{"schema", "events", "checksum"}` of a live one. `degraded_by` are the causes,
 separated by blanks, for which an answer is `degraded`. `classes`, of a multi-class model, is the
 JSON list of the probability of each class and the place of the class that the row was said to be of.
-`beside`, of a list in which two releases chose in turn, is the other one; `release` is the one that chose this row.
+`beside`, of a list in which two releases chose in turn, is the other one, and `release` the one that chose this row; in
+the part that both would have begun the list with, where nobody chose, it is `release` once more.
 """
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable, Sequence
+from itertools import zip_longest
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -22,6 +23,8 @@ class Drafted(NamedTuple, Generic[Item]):
 
     item: Item
     side: Side
+    agreed: bool
+    """Whether both orders are the same down to here: then a lot chose the side, and a click says nothing of it."""
 
 
 def draft(candidate: Sequence[Item], stable: Sequence[Item], search: str) -> list[Drafted[Item]]:
@@ -50,14 +53,15 @@ def draft(candidate: Sequence[Item], stable: Sequence[Item], search: str) -> lis
                 break
         else:
             break
-    return [Drafted(item, side) for item, side in found.items()]
+    differ = next((at for at, (one, two) in enumerate(zip_longest(candidate, stable)) if one != two), turns)
+    return [Drafted(item, side, at < differ) for at, (item, side) in enumerate(found.items())]
 
 
 def preferences(
     lists: NDArray[np.int64], candidate: NDArray[np.bool_], clicked: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
     """Of each list, by its number, 1 where more of the candidate's choices were clicked, -1 where more of the stable
-    side's, 0 where as many; the arrays have a value for each row.
+    side's, 0 where as many; the arrays have a value for each row, and clicks where both agreed are left out of them.
 
     >>> yes, no = True, False
     >>> rows = np.array([0, 0, 1, 1, 2, 2])

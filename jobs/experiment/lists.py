@@ -62,14 +62,15 @@ def lists(project: Project, sources: Sources, *, candidate: str, stable: str, si
     apart = np.bincount(codes, weights=np.where(mine, 1, -1))
     whole, known = np.abs(apart) <= 1, np.zeros(len(apart), dtype=np.int64)
     np.maximum.at(known, codes, _days(table))
-    found = preferences(codes, mine, _clicked(table))
+    chosen = pc.not_equal(table["release"], table["beside"]).to_numpy()
+    found = preferences(codes, mine, _clicked(table) & chosen)
     return Lists(preference=found[whole], known=known[whole], broken=int((~whole).sum()), served=served)
 
 
 def decided_per_day(table: pa.Table, share: float) -> float:
-    """About how many lists a day would have a preference, if this share of the labelled ones were interleaved.
+    """How many lists a day would have a preference at most, if this share of the labelled ones were interleaved.
 
-    A list with an odd number of clicks has one; of one with an even number k, C(k, k / 2) / 2^k of the ways in which two
+    Clicks where both releases agree count for neither, and how often that is nobody knows before. A list with an odd number of clicks has one; of one with an even number k, C(k, k / 2) / 2^k of the ways in which two
     equal releases chose what was clicked are ties.
     """
     from math import comb
