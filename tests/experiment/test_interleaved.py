@@ -213,6 +213,6 @@ def test_the_plan_counts_the_lists_that_would_have_a_preference(trial: Trial) ->
 def test_only_a_ranking_may_be_interleaved() -> None:
     with pytest.raises(SpecError, match="model 'fraud' has no group"):
         replace(FRAUD, experiment=Interleaving(minimum_effect=0.05))
-    with pytest.raises(SpecError, match=r"(?s)below 0.5.*is over before its first label"):
+    with pytest.raises(SpecError, match=r"(?s)is over before its first label.*below 0.5"):
         replace(SEARCH, experiment=Interleaving(minimum_effect=0.6, maximum_days=SEARCH.label.delay_days))
     assert isinstance(SEARCH.start, date)
