@@ -13,7 +13,7 @@ class Placed(msgspec.Struct, frozen=True, gc=False):
     """The answer for one row of a ranking."""
 
     score: float
-    """From 0 to 1, for the order alone: it is no probability, and says nothing beside another group's."""
+    """From 0 to 1, for the order alone: it is no probability, and says nothing beside another group's or release's."""
     position: int
     """Among the rows of the request with the same group: 1 is first."""
     release: str

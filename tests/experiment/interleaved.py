@@ -18,7 +18,7 @@ LENGTH, STABLE = 10, 1.0
 """Documents a search, and the noise with which the stable release knows what they are worth."""
 EXAMINED = 1 / np.arange(1, LENGTH + 1)
 """How likely each place is looked at."""
-LOOKS, RUNS = 40, 15
+LOOKS, RUNS = 40, 11
 POLICY = Interleaving(minimum_effect=0.01, maximum_days=10_000)
 Floats = NDArray[np.float64]
 
@@ -89,7 +89,7 @@ def halves_take(random: np.random.Generator, noise: float, most: int) -> int | N
 def main() -> None:
     """Prints, for candidates that are better by more and more, the searches that the median experiment took."""
     for noise, few, many in (
-        (0.95, 40_000, 600_000),
+        (0.95, 30_000, 600_000),
         (0.9, 10_000, 150_000),
         (0.8, 3_000, 40_000),
         (0.6, 1_000, 8_000),
