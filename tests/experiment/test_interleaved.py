@@ -29,7 +29,7 @@ from jobs.rollout.watch import Watch
 from jobs.settings import Settings
 from jobs.spec import Interleaving, Project
 from jobs.stages import experiment, labels
-from tests.experiment.interleaved import LENGTH, STABLE, clicked, noisy
+from tests.experiment.interleaved import LENGTH, STABLE, clicked, order, worths
 from tests.monitoring.conftest import champion, put, settings  # noqa: F401
 from tests.releases import release
 
@@ -76,11 +76,12 @@ class Trial:
             day, rows = began + timedelta(days=offset), []
             for number in range(searches):
                 search = f"s-{offset}-{number}"
-                worth, stable = noisy(random, STABLE)
-                other = np.argsort(-(worth + random.normal(0, noise, LENGTH))).tolist()
+                worth = worths(random, 1)[0]
+                stable, other = (order(random, worth, one).tolist() for one in (STABLE, noise))
                 both = number % 2 == 0
                 drafted = draft(other if both else stable, stable, search)
-                for place, (one, hit) in enumerate(zip(drafted, clicked(random, worth, drafted), strict=True)):
+                hits = clicked(random, worth, np.array([one.item for one in drafted]))
+                for place, (one, hit) in enumerate(zip(drafted, hits, strict=True)):
                     mine = both and one.side == "candidate"
                     at = day + timedelta(seconds=60 * number + place / 100)
                     rows.append({
@@ -120,7 +121,7 @@ def trial(project: Project, settings: Settings, lake: Lake, champion: Bundle, tm
 
 def test_a_better_release_is_promoted_and_its_rollout_told(trial: Trial) -> None:
     rollout = trial.halved()
-    trial.serve(rollout, noise=0.2)
+    trial.serve(rollout, noise=0.4)
     trial.mature()
     got = trial.read()
     assert (got.exit_code, got.facts["verdict"]) == (0, "PROMOTE"), got.line
@@ -151,14 +152,14 @@ def test_a_worse_release_is_rolled_back_and_an_equal_one_holds_until_its_deadlin
     late = replace(trial.project, experiment=Interleaving(minimum_effect=0.05, maximum_days=19))
     got = experiment.run(late, trial.settings, action="read")
     assert (got.exit_code, "deadline" in got.line) == (1, True)
-    trial.serve(trial.halved(days=19), noise=8.0)
+    trial.serve(trial.halved(days=19), noise=16.0)
     trial.mature()
     got = trial.read()
     assert (got.exit_code, got.facts["rule"]) == (1, "preference"), got.line
 
 
 def test_lists_that_lost_rows_are_left_out_and_too_many_end_it(trial: Trial) -> None:
-    trial.serve(trial.halved(), noise=0.2, lost=0.3, days=2)
+    trial.serve(trial.halved(), noise=0.4, lost=0.3, days=2)
     trial.mature()
     got = trial.read()
     assert (got.exit_code, got.facts["rule"]) == (1, "whole"), got.line
@@ -168,14 +169,14 @@ def test_lists_that_lost_rows_are_left_out_and_too_many_end_it(trial: Trial) -> 
 def test_before_labels_and_without_any_log_it_holds(trial: Trial) -> None:
     trial.halved()
     assert (trial.read().exit_code, trial.read().facts["labels"]) == (99, 0)
-    trial.serve(trial.halved(days=1), noise=0.2, days=1)
+    trial.serve(trial.halved(days=1), noise=0.4, days=1)
     got = trial.read()
     assert (got.exit_code, got.facts["requests"], got.facts["labels"]) == (99, 100, 0)
 
 
 def test_rows_of_interleaved_lists_say_nothing_of_one_release_alone(trial: Trial) -> None:
     rollout = trial.halved()
-    trial.serve(rollout, noise=0.2, days=2)
+    trial.serve(rollout, noise=0.4, days=2)
     trial.mature()
     batches = label_batches(trial.lake, trial.project)
     alone, both = read_labels(batches), read_labels(batches, interleaved=True)

@@ -16,7 +16,7 @@ from jobs.experiment.preference import curve, design, judge, needed, needed_fixe
 from jobs.rollout.statistics import proportion
 from jobs.rollout.verdict import Verdict
 from jobs.spec import Interleaving
-from tests.experiment.interleaved import STABLE, votes
+from tests.experiment.interleaved import STABLE, votes, worths
 
 DOCUMENTS = [f"d{number}" for number in range(10)]
 ORDERS = st.permutations(DOCUMENTS)
@@ -75,14 +75,15 @@ def test_the_preferred_side_is_the_one_with_more_clicks():
 
 
 def test_a_better_order_is_promoted_and_a_worse_one_rolled_back():
-    verdicts = [decided(votes(np.random.default_rng(1), noise, 1_500)) for noise in (0.3, 4.0)]
+    random = np.random.default_rng(1)
+    verdicts = [decided(votes(random, worths(random, 1_500), noise)) for noise in (0.6, 8.0)]
     assert [verdict.decision.value for verdict in verdicts] == ["PROMOTE", "ROLL BACK"]
 
 
 def test_releases_that_are_alike_are_seldom_told_apart_however_often_one_looks():
     random, wrong, promoted, runs = np.random.default_rng(2), 0, 0, 60
     for _ in range(runs):
-        some = votes(random, STABLE, 300)
+        some = votes(random, worths(random, 300), STABLE)
         looks = [decided(some[:count]) for count in range(100, 301, 20)]
         ends = [
             (check.low, check.high, check.value)

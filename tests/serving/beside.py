@@ -1,6 +1,7 @@
 """What a second release costs a slot: `python -m tests.serving.beside` prints what docs/experiments.md says.
 
-Lists of search are answered by the runtime in the environment that serves, with one LightGBM release and with two.
+Lists of search are answered by the runtime in the environment that serves, with one LightGBM release and with two; without
+HTTP, which is the same.
 """
 
 from __future__ import annotations
@@ -42,23 +43,25 @@ def main() -> None:
             "TIDEMILL_ONLINE_STORE_URL": settings.online_store_url, "TIDEMILL_API_KEY": "key",
         }  # fmt: skip
         python = places.environment_python("serve")
-        for rows in (10, 40):
-            for beside in (None, told):
-                slots.assign(SEARCH.name, "blue", own.release, own.digest, 1, own.folder, beside=beside)
-                command = [python, "-m", "tests.serving.beside", str(rows)]
-                subprocess.run(command, env=environment, cwd=ROOT, check=True)
+        slots.assign(SEARCH.name, "blue", own.release, own.digest, 1, own.folder, beside=told)
+        for rows in ("10", "40"):
+            subprocess.run([python, "-m", "tests.serving.beside", rows], env=environment, cwd=ROOT, check=True)
 
 
 async def asked(rows: int) -> None:
-    """Prints the median processor time of one list of so many rows, and by whose order lists were."""
-    from bentos import metrics
+    """Prints the median processor time of one list of so many rows by the slot's own release, and of one by both.
+
+    They take turns, so that whatever else the machine does is in both figures.
+    """
     from bentos.asking import Asking
     from bentos.runtime import Runtime
 
     runtime = Runtime(SEARCH, Settings.load())
     runtime.start()
-    took = []
-    for number in range(LISTS):
+    both, took = runtime._interleaved.release, ([], [])
+    assert both is not None
+    for number in range(2 * LISTS):
+        runtime._interleaved.release = both if number % 2 else None
         found = [
             {"impression_id": f"{number}.{row}", "event_time": "2026-02-01T10:00:00Z", "search_id": f"s{number}",
              "user_id": "u", "query": f"q{number}", "document_id": f"D{row}", "title": "a b", "body_score": 100 * row,
@@ -68,9 +71,9 @@ async def asked(rows: int) -> None:
         asking = Asking(json.dumps({"rows": found}).encode(), f"r{number}", "key", time.perf_counter() + 10)
         began = time.thread_time()
         await runtime.answer(asking)
-        took.append(time.thread_time() - began)
-    both = metrics.REGISTRY.get_sample_value("tidemill_lists_total", {"order": "both"}) or 0
-    print(f"{rows} rows, {int(both)} of {LISTS} lists of two releases: {1_000 * median(took[50:]):.2f} ms", flush=True)
+        took[number % 2].append(time.thread_time() - began)
+    alone, two = (1_000 * median(some[50:]) for some in took)
+    print(f"{rows} rows: {alone:.2f} ms by one release, {two:.2f} ms by both", flush=True)
     runtime.stop()
 
 
