@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 import uuid
@@ -150,3 +151,10 @@ def test_whose_choices_are_clicked_becomes_champion_and_whose_are_not_is_rolled_
         assert installation.weights == {"blue": 0, "green": 100}
         assert installation.slots.state(SEARCH.name, "blue")["beside"] is None
     assert people.statuses == {200}, "no search was lost"
+    for copy in (installation.settings.home / "serving" / SEARCH.name / "releases").glob("blue-*"):
+        shutil.rmtree(copy)
+    (installation.lake.release(SEARCH.name, high) / "model.json").write_text("{}")
+    installation.challenger(by_title(2.0))
+    code, facts, line = ask(installation, "start")
+    assert (code, facts["state"], f"{high} is not beside it" in line) == (1, "rolled_back", True), line
+    assert installation.weights == {"blue": 0, "green": 100}
