@@ -26,5 +26,5 @@ PROJECTS = {
     for name, policy in POLICIES.items()
 }
 PROJECTS["interleaved"] = replace(
-    SEARCH, canary=replace(POLICIES["asked for"], maximum_score_distance=None, label_metric=None)
+    SEARCH, canary=replace(POLICIES["asked for"], maximum_score_distance=None, label_metric=None, deadline_seconds=300)
 )
