@@ -37,6 +37,14 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     """Of a multi-class model: the probability of each class; `probability` is that of any but the first."""
 
 
+class Drafted(Prediction, frozen=True, gc=False, kw_only=True):
+    """The answer for one row of an interleaved list, by the release that chose it."""
+
+    position: int
+    beside: str
+    """The other release; where both orders are the same down to here, this one itself."""
+
+
 Answer = TypeVar("Answer", bound=Prediction)
 
 

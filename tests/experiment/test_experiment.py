@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from jobs.errors import UsageError
-from jobs.experiment.design import Baseline
+from jobs.experiment.comparison import Known
 from jobs.rollout.matured import matured
 from jobs.rollout.verdict import CANARY, Decision, conclude
 from jobs.rollout.watch import Watch
@@ -123,7 +123,7 @@ def test_the_plan_comes_from_the_champions_own_labels(trial: Trial) -> None:
     assert got["labels"] > got["labels_fixed"] > got["alternatives"][1]["labels"]
     assert got["days"] == got["serving_days"] + trial.project.label.delay_days
     assert got["fits"] is (got["days"] <= 28)
-    by_hand = Baseline(mean=0.2, variance=0.16, per_day=1e9)
+    by_hand = Known(mean=0.2, variance=0.16, per_day=1e9)
     assert experiment.run(trial.project, trial.settings, action="plan", known=by_hand).facts["serving_days"] == 1
     with pytest.raises(UsageError, match="nothing can be planned with"):
         experiment.run(trial.project, trial.settings, action="plan", known=replace(by_hand, variance=0.0))

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,7 +24,6 @@ from pydantic import SecretStr
 from jobs.errors import TidemillError
 from jobs.features.materialize import materialize
 from jobs.lake import Lake
-from jobs.projects.fraud.spec import FRAUD
 from jobs.release.bundle import Bundle
 from jobs.release.ledger import Ledger
 from jobs.rollout.router import Router
@@ -32,6 +31,7 @@ from jobs.rollout.slots import Slots
 from jobs.services import places, programs, supervisor
 from jobs.services.ports import SLOTS, url
 from jobs.settings import ROOT, Settings
+from jobs.spec import Project
 from jobs.stages import rollout
 from tests.clients import asking
 from tests.ports import free_port_base
@@ -54,12 +54,16 @@ class Installation:
     """Under which of the policies of these tests it rolls out."""
 
     @property
+    def project(self) -> Project:
+        return PROJECTS[self.policy]
+
+    @property
     def lake(self) -> Lake:
         return Lake(self.settings.lake_uri)
 
     @property
     def weights(self) -> dict[str, int]:
-        return Router(self.settings).weights(PROJECT.name)
+        return Router(self.settings).weights(self.project.name)
 
     @property
     def slots(self) -> Slots:
@@ -68,12 +72,13 @@ class Installation:
     def ledger(self) -> Ledger:
         return Ledger(self.settings.need("database_url"))
 
-    def challenger(self) -> Bundle:
-        """Another release, registered."""
+    def challenger(self, weights: Mapping[str, object] | None = None) -> Bundle:
+        """Another release, registered; with weights that are drawn, or given."""
         self.made += 1
-        bundle = release(self.lake, FRAUD, self.scratch / f"bundle-{self.made}", seed=self.made)
+        scratch = self.scratch / f"bundle-{self.made}"
+        bundle = release(self.lake, self.project, scratch, seed=self.made, weights=weights)
         with self.ledger() as ledger:
-            ledger.set_challenger(PROJECT.name, bundle.release, bundle.digest, "test")
+            ledger.set_challenger(self.project.name, bundle.release, bundle.digest, "test")
         return bundle
 
     def reset(self) -> None:
@@ -84,10 +89,10 @@ class Installation:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("DROP SCHEMA IF EXISTS tidemill CASCADE")
         for slot in SLOTS:
-            self.slots.clear(PROJECT.name, slot)
-            folder = self.settings.home / "serving" / PROJECT.name
+            self.slots.clear(self.project.name, slot)
+            folder = self.settings.home / "serving" / self.project.name
             (folder / f"{slot}.verified.json").unlink(missing_ok=True)
-        Router(self.settings).set_weights(PROJECT.name, {"blue": 100, "green": 0}, stable="blue")
+        Router(self.settings).set_weights(self.project.name, {"blue": 100, "green": 0}, stable="blue")
 
     def environment(self, **more: str) -> dict[str, str]:
         return {**supervisor.environment(self.settings), "PYTHONPATH": str(ROOT), **more}
@@ -95,7 +100,7 @@ class Installation:
     def ask(self, action: str, **options: Any) -> tuple[int, dict[str, Any]]:
         """The exit code and the facts of `tidemill rollout <action>`, under this test's shorter policy."""
         try:
-            result = rollout.run(PROJECTS[self.policy], self.settings, action=action, **options)
+            result = rollout.run(self.project, self.settings, action=action, **options)
         except TidemillError as error:
             return error.exit_code, {"error": str(error)}
         return result.exit_code, json.loads(json.dumps(dict(result.facts), default=str))
@@ -132,9 +137,9 @@ class Installation:
                 return code, facts
             time.sleep(min(float(facts["wait_seconds"]), 1))
 
-    def become_champion(self) -> Bundle:
+    def become_champion(self, weights: Mapping[str, object] | None = None) -> Bundle:
         """A first release, walked to champion."""
-        bundle = self.challenger()
+        bundle = self.challenger(weights)
         assert self.ask("start")[0] == 0
         assert self.walk(100)[0] == 0
         assert self.ask("promote")[0] == 0
@@ -192,8 +197,8 @@ def load(installation: Installation, clients: int = 2) -> Iterator[Load]:
 
 
 @contextmanager
-def installed(home: Path, postgres: str) -> Iterator[Installation]:
-    """A router and two slots below a folder, for as long as the block lasts."""
+def installed(home: Path, postgres: str, policy: str = "walk") -> Iterator[Installation]:
+    """A router and two slots of a policy's project below a folder, for as long as the block lasts."""
     import psycopg
 
     name = f"rollout_{uuid.uuid4().hex[:12]}"
@@ -217,15 +222,16 @@ def installed(home: Path, postgres: str) -> Iterator[Installation]:
     settings = settings.model_copy(
         update={"supervisor_socket": values["supervisor_socket"], "api_key": SecretStr(KEY)}
     )  # fmt: skip
-    materialize(PROJECT, settings)  # nothing is published: every view is there, and empty
-    slots = [one for one in programs.slots(settings) if one.environment["TIDEMILL_PROJECT"] == FRAUD.name]
+    project = PROJECTS[policy]
+    materialize(project, settings)  # nothing is published: every view is there, and empty
+    slots = [one for one in programs.slots(settings) if one.environment["TIDEMILL_PROJECT"] == project.name]
     wanted = [programs._router(settings), *slots]
     supervisor.start(settings, wanted)
     rpc = supervisor.rpc(settings)
     try:
         for program in wanted:
             rpc.startProcess(program.name, False)
-        yield Installation(settings=settings, scratch=home / "scratch")
+        yield Installation(settings=settings, scratch=home / "scratch", policy=policy)
     finally:
         rpc.stopAllProcesses()
         rpc.shutdown()

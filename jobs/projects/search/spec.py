@@ -8,6 +8,7 @@ from jobs.spec import (
     Drift,
     FeatureView,
     Gate,
+    Interleaving,
     Label,
     LiveView,
     Model,
@@ -120,4 +121,5 @@ SEARCH = Project(
         maximum_score_distance=None,
     ),
     drift=Drift(window_days=3, minimum_rows=500, cool_down_days=7),
+    experiment=Interleaving(minimum_effect=0.05),
 )  # fmt: skip
