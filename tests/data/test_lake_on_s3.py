@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -164,6 +165,56 @@ def test_what_s3_cannot_do_for_long_is_told_and_nothing_is_published(
         put(machines[1], "two", "2026-01-11")
     assert len(asked) == 2
     assert text_of(machines[0]) == "one"
+
+
+@pytest.mark.fault("F67")
+def test_an_answer_that_does_not_come_or_breaks_off_is_asked_for_again(
+    aws: str, machines: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket, "ANSWER_SECONDS", 1)
+    put(machines[0], "one" * 1_000)
+    asked: dict[str, int] = {}
+
+    def change(one: Asked, forward: Callable[[], Answer]) -> Answer | None:
+        times = asked[one.line] = asked.get(one.line, 0) + 1
+        if one.line.startswith("GET") and POINTER in one.line and times == 1:
+            time.sleep(1.5)  # longer than is waited for
+        if one.line.startswith("GET") and "part-00000" in one.line and times == 1:
+            return None
+        answer = forward()
+        if one.line.startswith("GET") and "more.bytes" in one.line and times == 1:
+            answer.cut = 1_000
+        return answer
+
+    with between(aws, change):
+        assert text_of(machines[1]) == "one" * 1_000
+    found = {name: sum(many for line, many in asked.items() if f"{name}" in line and line.startswith("GET"))
+             for name in (POINTER, "part-00000.parquet", "more.bytes")}  # fmt: skip
+    assert found == {POINTER: 2, "part-00000.parquet": 2, "more.bytes": 2}
+
+
+@pytest.mark.fault("F67")
+def test_of_a_large_file_that_was_sent_in_part_nothing_is_there(
+    aws: str, machines: list[Path], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket, "ATTEMPTS", 2)
+    put(machines[0], "one")
+
+    def write(folder: Path) -> int:
+        (folder / "large.parquet").write_bytes(bytes(PART_BYTES + 1))
+        return 1
+
+    def change(asked: Asked, forward: Callable[[], Answer]) -> Answer:
+        said = b"<Error><Code>InternalError</Code><Message>no</Message></Error>"
+        return Answer(500, said) if "partNumber=2" in asked.line else forward()
+
+    with between(aws, change), pytest.raises(ServiceError, match=r"write .*large\.parquet: InternalError"):
+        publish(machines[1], write, inputs={}, watermark="2026-01-11")
+    assert text_of(machines[2]) == "one"
+    assert not [one.key for one in Bucket(name).listed("") if one.key.endswith(("large.parquet", "audit.jsonl"))]
+    assert not bucket.client().list_multipart_uploads(Bucket=name).get("Uploads"), "parts cost money for ever"
+    assert publish(machines[1], write, inputs={}, watermark="2026-01-11").epoch == 2
+    assert Path(require(machines[2], "").paths()[0]).stat().st_size == PART_BYTES + 1
 
 
 @pytest.mark.fault("F67")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,11 @@ from jobs.projects import PROJECTS
 from jobs.services.describe import tfvars
 from jobs.settings import Settings
 from tests.infra.terraform import Terraform
+from tests.proxies import Answer, Asked, between
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 REGION, SOME = "eu-central-1", 2
+KNOWN, PASSWORD = "tidemill-local/database/airflow/password", "x" * 32
 """Two projects: `for_each` is seen to work, in half of the time that all take."""
 _PLAIN = """
 key = "local.tfstate"
@@ -58,10 +62,33 @@ def local(tree: Path, provider: dict[str, str], aws: str, state: str) -> Iterato
     (tree / "envs/local/projects.auto.tfvars.json").write_text(json.dumps({"projects": chosen}))
     terraform = Terraform(tree, "envs/local", provider | {"TF_VAR_aws_endpoint": aws})
     terraform.init(["-backend-config=backend.hcl"])
+    half_applied(terraform, aws)
     terraform.must("apply", "-auto-approve", "-no-color", seconds=1500)
     yield terraform
     terraform.must("destroy", "-auto-approve", "-no-color", seconds=1500)
     assert not json.loads(terraform.must("show", "-json")).get("values")
+
+
+def half_applied(terraform: Terraform, aws: str) -> None:
+    """An apply that AWS denied the online store to: what was made is known, and every other apply of here goes on."""
+
+    def change(asked: Asked, forward: Callable[[], Answer]) -> Answer:
+        said = json.dumps({"__type": "AccessDeniedException", "message": "no dynamodb:CreateTable"}).encode()
+        denied = Answer(400, said, {"Content-Type": "application/x-amz-json-1.0"})
+        return denied if asked.operation == "CreateTable" else forward()
+
+    with between(aws, change):
+        through = replace(
+            terraform, environment=terraform.environment | {"TF_VAR_aws_endpoint": os.environ["AWS_ENDPOINT_URL"]}
+        )
+        outcome = through.run("apply", "-auto-approve", "-no-color", seconds=1500)
+    os.environ.pop("AWS_ENDPOINT_URL")
+    assert outcome.code == 1
+    assert "AccessDeniedException: no dynamodb:CreateTable" in outcome.flat
+    made = terraform.must("state", "list")
+    assert "aws_s3_bucket.lake" in made
+    assert "aws_dynamodb_table" not in made
+    client("secretsmanager", aws).put_secret_value(SecretId=KNOWN, SecretString=PASSWORD)
 
 
 def test_a_second_plan_is_empty(local: Terraform) -> None:
@@ -105,6 +132,11 @@ def test_the_table_is_an_online_store(local: Terraform, aws: str, monkeypatch: p
     assert store.put([("view:key", value)]) == 1
     assert store.get(["view:key", "view:other"], patient=True) == {"view:key": value}
     store.close()
+
+
+def test_an_apply_that_stopped_half_way_went_on_with_the_passwords_that_there_were(local: Terraform, aws: str) -> None:
+    assert "aws_dynamodb_table" in local.must("state", "list")
+    assert client("secretsmanager", aws).get_secret_value(SecretId=KNOWN)["SecretString"] == PASSWORD
 
 
 def test_no_secret_is_in_the_state(local: Terraform, aws: str) -> None:

@@ -172,6 +172,18 @@ def test_an_answer_just_given_is_not_asked_about(shop: Shop) -> None:
     assert replayed(shop.project, shop.settings, candidate).vectors == 1
 
 
+def test_elsewhere_an_answer_is_asked_about_once_every_slot_has_landed_what_it_answered_before(shop: Shop) -> None:
+    shop.clock = datetime.now(UTC) - timedelta(seconds=66)
+    candidate = rollout(shop)
+    shop.answer(sales(0)[0])  # by another task, which has not landed it yet
+    shop.answer(sales(1, first=1)[0], slot="green")
+    shop.ingested = 1
+    write(shop, "green", land_them=True)
+    elsewhere = shop.settings.model_copy(update={"routing": "router"})
+    assert replayed(shop.project, shop.settings, candidate).identical == 0, "here, that would be a difference"
+    assert replayed(shop.project, elsewhere, candidate).vectors == 0
+
+
 def test_a_log_that_cannot_be_read_is_no_measurement(shop: Shop) -> None:
     candidate = rollout(shop)
     shop.answer(sales(0)[0], slot="green")
