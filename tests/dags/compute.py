@@ -12,6 +12,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 logging.disable(logging.CRITICAL)
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # Airflow logs to standard output
 sys.path.insert(0, "dags")
 
 import _compute  # noqa: E402
@@ -59,7 +61,7 @@ def wait(folder: str) -> dict[str, object]:
             return dict(event.payload)
         return {}
 
-    print(json.dumps({"trigger": name, "given": given}), flush=True)
+    print(json.dumps({"trigger": name, "given": given}), file=answers, flush=True)
     return {"event": asyncio.run(asyncio.wait_for(first(), 60))}
 
 
@@ -71,4 +73,4 @@ for line in sys.stdin:
         answer = wait(asked["wait"]) if "wait" in asked else command(asked["stage"], asked["arguments"], asked["then"])
     except Exception as error:
         answer = {"raised": type(error).__name__, "message": str(error)}
-    print(json.dumps(answer), flush=True)
+    print(json.dumps(answer), file=answers, flush=True)

@@ -136,7 +136,9 @@ def test_a_denial_names_what_to_allow_and_is_not_repeated(service: Service, stor
         return response(request, 400, error)
 
     service.answers["BatchGetItem"] = denied
-    with pytest.raises(ServiceError, match=r"AccessDeniedException.*allow this role dynamodb:BatchGetItem.*kms:Decrypt"):
+    with pytest.raises(
+        ServiceError, match=r"AccessDeniedException.*allow this role dynamodb:BatchGetItem.*kms:Decrypt"
+    ):
         store.read(PROFILE, [("c",)], [T])
     assert len(times) == 1
 

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,15 @@ from typing import Any
 import pytest
 
 from jobs.features.online.dynamodb import DynamoDB
+from jobs.lake import Lake
 from jobs.projects import PROJECTS
+from jobs.rollout import fleet
+from jobs.rollout.adapters import adapters
 from jobs.services.describe import tfvars
+from jobs.services.ports import service
 from jobs.settings import Settings
+from jobs.storage import publish, require
+from tests import buckets
 from tests.infra.terraform import Terraform
 from tests.proxies import Answer, Asked, between
 
@@ -137,6 +144,53 @@ def test_the_table_is_an_online_store(local: Terraform, aws: str, monkeypatch: p
 def test_an_apply_that_stopped_half_way_went_on_with_the_passwords_that_there_were(local: Terraform, aws: str) -> None:
     assert "aws_dynamodb_table" in local.must("state", "list")
     assert client("secretsmanager", aws).get_secret_value(SecretId=KNOWN)["SecretString"] == PASSWORD
+
+
+@pytest.fixture
+def installed(local: Terraform, aws: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """What the settings file makes of a process that speaks to this AWS."""
+    known = {
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_REGION": REGION,
+        "AWS_ENDPOINT_URL": aws,
+    }
+    for name, value in known.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("jobs.lake.HOME", tmp_path)
+    monkeypatch.setattr(fleet, "_TAKEN_SECONDS", 0.1)
+    buckets.forget()
+    file = tmp_path / "settings.env"
+    file.write_text(local.outputs()["settings"])
+    yield Settings(_env_file=file, home=tmp_path)  # type: ignore[call-arg]
+    buckets.forget()
+
+
+def test_a_batch_is_published_in_its_lake_and_read_elsewhere(
+    installed: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(folder: Path) -> int:
+        (folder / "part-00000.parquet").write_text("a batch")
+        return 1
+
+    day = date(2026, 1, 10)
+    assert publish(Lake(installed.lake_uri).raw("any", "source", day), write, inputs={}, watermark="").epoch == 1
+    monkeypatch.setattr("jobs.lake.HOME", tmp_path / "elsewhere")
+    (path,) = require(Lake(installed.lake_uri).raw("any", "source", day), "").paths()
+    assert Path(path).read_text() == "a batch"
+
+
+def test_a_rollout_deploys_its_services_and_writes_its_routes(installed: Settings) -> None:
+    project = next(iter(PROJECTS))
+    slots, routing = adapters(installed)
+    slots.assign(project, "green", "r-1", "d" * 64, 1, Lake(installed.lake_uri).release(project, "r-1"))
+    slots.restart(project, "green")
+    (found,) = client("ecs", os.environ["AWS_ENDPOINT_URL"]).describe_services(
+        cluster=installed.need("ecs_cluster"), services=[service(f"serve-{project}-green")]
+    )["services"]
+    assert found["desiredCount"] == 1
+    routing.set_weights(project, {"blue": 75, "green": 25}, stable="blue")
+    assert routing.weights(project) == {"blue": 75, "green": 25}
 
 
 def test_no_secret_is_in_the_state(local: Terraform, aws: str) -> None:

@@ -33,7 +33,7 @@ def service(name: str) -> botocore.model.ServiceModel:
 
 
 def test_there_are_commands() -> None:
-    assert {command.split()[1] for command in COMMANDS} >= {"acm", "ecr", "ecs", "rds", "dynamodb", "s3api"}
+    assert {command.split()[1] for command in COMMANDS} >= {"acm", "ecr", "ecs", "rds", "s3api", "secretsmanager"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
