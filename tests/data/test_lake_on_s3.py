@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
@@ -19,7 +18,7 @@ from jobs import bucket, mirror
 from jobs.bucket import PART_BYTES, Bucket
 from jobs.errors import ServiceError, SettingError, StalePublishError, TamperedError
 from jobs.lake import MIRROR
-from jobs.settings import ROOT, Settings
+from jobs.settings import ROOT
 from jobs.storage import POINTER, Published, current, publish, require, verify
 from tests import buckets
 from tests.proxies import Answer, Asked, between
@@ -255,14 +254,3 @@ def test_without_credentials_a_command_says_which_to_set(aws: str, name: str, tm
     assert done.returncode == 1
     assert "set AWS_ACCESS_KEY_ID" in done.stderr.replace("Set", "set")
     assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize("scheme", ["s3", "s3a"])
-def test_a_spark_without_the_jars_says_which_package_to_add(
-    settings: Settings, name: str, scheme: Literal["s3", "s3a"]
-) -> None:
-    from jobs.spark import session
-
-    asked = settings.model_copy(update={"lake_uri": f"s3://{name}/lake", "spark_files": scheme})
-    with pytest.raises(SettingError, match=r"org\.apache\.hadoop:hadoop-aws:\d+\.\d+\.\d+"):
-        session(asked)

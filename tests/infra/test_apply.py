@@ -28,7 +28,7 @@ from tests.proxies import Answer, Asked, between
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 REGION, SOME = "eu-central-1", 2
-KNOWN, PASSWORD = "tidemill-local/database/airflow/password", "x" * 32
+MADE = "passwords.json"
 """Two projects: `for_each` is seen to work, in half of the time that all take."""
 _PLAIN = """
 key = "local.tfstate"
@@ -95,7 +95,16 @@ def half_applied(terraform: Terraform, aws: str) -> None:
     made = terraform.must("state", "list")
     assert "aws_s3_bucket.lake" in made
     assert "aws_dynamodb_table" not in made
-    client("secretsmanager", aws).put_secret_value(SecretId=KNOWN, SecretString=PASSWORD)
+    known = passwords(aws)
+    assert "tidemill-local/database/airflow/password" in known
+    (terraform.tree / MADE).write_text(json.dumps(known))
+
+
+def passwords(aws: str) -> dict[str, str]:
+    """The value of every secret there is, by its name."""
+    secrets = client("secretsmanager", aws)
+    names = [one["Name"] for one in secrets.list_secrets()["SecretList"]]
+    return {name: secrets.get_secret_value(SecretId=name)["SecretString"] for name in names}
 
 
 def test_a_second_plan_is_empty(local: Terraform) -> None:
@@ -143,7 +152,8 @@ def test_the_table_is_an_online_store(local: Terraform, aws: str, monkeypatch: p
 
 def test_an_apply_that_stopped_half_way_went_on_with_the_passwords_that_there_were(local: Terraform, aws: str) -> None:
     assert "aws_dynamodb_table" in local.must("state", "list")
-    assert client("secretsmanager", aws).get_secret_value(SecretId=KNOWN)["SecretString"] == PASSWORD
+    before = json.loads((local.tree / MADE).read_text())
+    assert {name: passwords(aws)[name] for name in before} == before
 
 
 @pytest.fixture
@@ -194,14 +204,11 @@ def test_a_rollout_deploys_its_services_and_writes_its_routes(installed: Setting
 
 
 def test_no_secret_is_in_the_state(local: Terraform, aws: str) -> None:
-    secrets = client("secretsmanager", aws)
-    held = local.must("state", "pull")
-    names = [one["Name"] for one in secrets.list_secrets()["SecretList"]]
-    assert "tidemill-local/api_key" in names
-    values = [secrets.get_secret_value(SecretId=name)["SecretString"] for name in names]
-    assert all(len(value) >= 32 for value in values)
-    assert len(set(values)) == len(values)
-    assert not [name for name, value in zip(names, values, strict=True) if value in held]
+    held, known = local.must("state", "pull"), passwords(aws)
+    assert "tidemill-local/api_key" in known
+    assert all(len(value) >= 32 for value in known.values())
+    assert len(set(known.values())) == len(known)
+    assert not [name for name, value in known.items() if value in held]
 
 
 def test_a_lock_that_nobody_holds_any_more_is_named_and_can_be_broken(local: Terraform, aws: str, state: str) -> None:

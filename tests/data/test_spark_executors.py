@@ -1,11 +1,13 @@
-"""A Spark executor killed in the middle of a stage: its work is done again, and no row is lost or there twice."""
+"""Spark on executors of its own, as on a cluster: one is killed in the middle of a stage, and S3's jars are missing."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -15,11 +17,13 @@ from jobs.settings import ROOT, Settings
 from jobs.stages import ingest, simulate
 from tests.data.deliveries import FRAUD, rows_of
 
+pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
 DAYS = Batches.parse("2026-01-01..2026-01-02")
 _ETL = """
 import json, os, signal, threading, time
 from pathlib import Path
 from jobs.batch import Batches
+from jobs.errors import SettingError
 from jobs.projects import find
 from jobs.settings import Settings
 from jobs.spark import session
@@ -50,14 +54,21 @@ def kill():
 
 threading.Thread(target=kill, daemon=True).start()
 result = etl.run(find("fraud"), settings, batches=Batches.parse("2026-01-01..2026-01-02"))
-print(json.dumps({"code": result.exit_code, "killed": killed, "alive": list(executors())}))
+told = {"code": result.exit_code, "killed": killed, "alive": list(executors())}
+for scheme in ("s3", "s3a"):
+    try:
+        session(settings.model_copy(update={"lake_uri": "s3://lake/prod", "spark_files": scheme}))
+    except SettingError as error:
+        told[scheme] = str(error)
+print(json.dumps(told))
 """
 
 
-@pytest.mark.services
-@pytest.mark.timeout(300)
-@pytest.mark.fault("F13")
-def test_an_executor_killed_in_the_middle_of_a_stage_costs_no_row(settings: Settings) -> None:
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a process says that cleaned two days while an executor was killed."""
+    home = tmp_path_factory.mktemp("executors")
+    settings = Settings(_env_file=None, home=home, lake_uri=str(home / "lake"))  # type: ignore[call-arg]
     simulate.run(FRAUD, settings, batches=DAYS, out=settings.home / "out", mishaps=True, deliver=True)
     ingest.run(FRAUD, settings, batches=DAYS)
     environment = os.environ | {
@@ -68,11 +79,21 @@ def test_an_executor_killed_in_the_middle_of_a_stage_costs_no_row(settings: Sett
         [sys.executable, "-c", _ETL], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-3_000:]
-    told = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found | {"lake": settings.lake_uri}
+
+
+@pytest.mark.fault("F13")
+def test_an_executor_killed_in_the_middle_of_a_stage_costs_no_row(told: dict[str, Any]) -> None:
     assert told["code"] == 0
     assert len(told["killed"]) == 1
     assert told["killed"][0] not in told["alive"]
-    lake = Lake(settings.lake_uri)
+    lake = Lake(told["lake"])
     raw = {row["transaction_id"] for day in DAYS for row in rows_of(lake.raw("fraud", "transactions", day))}
     clean = [row["transaction_id"] for day in DAYS for row in rows_of(lake.clean("fraud", "transactions", day))]
     assert sorted(clean) == sorted(raw)
+
+
+@pytest.mark.parametrize("scheme", ["s3", "s3a"])
+def test_a_spark_without_the_jars_says_which_package_to_add(told: dict[str, Any], scheme: str) -> None:
+    assert re.search(r"org\.apache\.hadoop:hadoop-aws:\d+\.\d+\.\d+", told[scheme])
