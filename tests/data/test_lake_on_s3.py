@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,19 @@ def test_no_forced_replacement_of_any_machine_is_missing_from_the_audit(machines
     lines = (mirror.read(machines[7] / "audit.jsonl") or b"").decode().splitlines()
     versions = {json.loads(line)["by"] for line in lines}
     assert len(versions) == 6
+
+
+def test_what_was_just_written_is_looked_for_among_the_newest_days_only(aws: str, machines: list[Path]) -> None:
+    root, began = machines[0].parent, datetime.now(UTC) - timedelta(seconds=5)
+    days = [f"batch=2026-01-{day:02}" for day in range(1, 13)] + ["batch=9999-12-31"]
+    for day in days:
+        mirror.write(root / day / "blue.jsonl", b"{}\n")
+    there = machines[1].parent
+    with between(aws, lambda _, forward: forward()) as asked:
+        assert [folder.name for folder in mirror.recent(there, began)] == days[4:12]
+    assert (there / "batch=2026-01-12" / "blue.jsonl").read_bytes() == b"{}\n"
+    assert not [one.line for one in asked if "2026-01-04" in one.line or "9999" in one.line]
+    assert mirror.recent(there, datetime.now(UTC) + timedelta(minutes=1)) == []
 
 
 @pytest.mark.fault("F67")

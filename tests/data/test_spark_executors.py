@@ -73,7 +73,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     ingest.run(FRAUD, settings, batches=DAYS)
     environment = os.environ | {
         "PYTHONPATH": str(ROOT), "TIDEMILL_HOME": str(settings.home), "TIDEMILL_LAKE_URI": settings.lake_uri,
-        "TIDEMILL_SPARK_MASTER": "local-cluster[2,1,512]", "SPARK_SCALA_VERSION": "2.13",
+        "TIDEMILL_SPARK_MASTER": "local-cluster[2,1,1024]", "SPARK_SCALA_VERSION": "2.13",
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-c", _ETL], cwd=ROOT, env=environment, capture_output=True, text=True, check=False

@@ -31,7 +31,7 @@ REGION, SOME = "eu-central-1", 2
 MADE = "passwords.json"
 SOME_OF_IT = [
     f"-target=module.tidemill.module.{one}"
-    for one in ("online_store", "lake.aws_s3_bucket.lake", "registry.aws_secretsmanager_secret_version.generated")
+    for one in ("online_store", "lake.aws_s3_bucket.this", "registry.aws_secretsmanager_secret_version.generated")
 ]
 """Two projects: `for_each` is seen to work, in half of the time that all take."""
 _PLAIN = """
@@ -97,7 +97,7 @@ def half_applied(terraform: Terraform, aws: str) -> None:
     assert outcome.code == 1
     assert "AccessDeniedException: no dynamodb:CreateTable" in outcome.flat
     made = terraform.must("state", "list")
-    assert "aws_s3_bucket.lake" in made
+    assert "module.lake.aws_s3_bucket.this" in made
     assert "aws_dynamodb_table" not in made
     known = passwords(aws)
     assert "tidemill-local/database/airflow/password" in known
