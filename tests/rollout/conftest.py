@@ -33,6 +33,7 @@ from jobs.services.ports import SLOTS, url
 from jobs.settings import ROOT, Settings
 from jobs.spec import Project
 from jobs.stages import rollout
+from tests import buckets
 from tests.clients import asking
 from tests.ports import free_port_base
 from tests.releases import release
@@ -163,11 +164,12 @@ class Load:
     """What tells its customers from those of other tests."""
     watched: dict[int, list[str]] = field(default_factory=dict)
     """For each client its customers that the slot has answered."""
+    key: str = KEY
     over: threading.Event = field(default_factory=threading.Event)
 
     def ask(self, number: int) -> None:
         asked, mine = 0, self.watched.setdefault(number, [])
-        with httpx.Client(base_url=self.address, headers={"authorization": f"Bearer {KEY}"}, timeout=15) as client:
+        with httpx.Client(base_url=self.address, headers={"authorization": f"Bearer {self.key}"}, timeout=15) as client:
             while not self.over.is_set():
                 asked += 1
                 customer = mine[asked % len(mine)] if asked % 2 and mine else f"c-{self.name}-{number}-{asked % 400}"
@@ -197,8 +199,11 @@ def load(installation: Installation, clients: int = 2) -> Iterator[Load]:
 
 
 @contextmanager
-def installed(home: Path, postgres: str, policy: str = "walk") -> Iterator[Installation]:
-    """A router and two slots of a policy's project below a folder, for as long as the block lasts."""
+def installed(
+    home: Path, postgres: str, *, policy: str = "walk", lake_uri: str | None = None
+) -> Iterator[Installation]:
+    """A router and two slots of a policy's project below a folder, for as long as the block lasts; the lake is there too,
+    or where it says."""
     import psycopg
 
     name = f"rollout_{uuid.uuid4().hex[:12]}"
@@ -207,7 +212,7 @@ def installed(home: Path, postgres: str, policy: str = "walk") -> Iterator[Insta
     head, _, query = postgres.partition("?")
     values = {
         "home": home,
-        "lake_uri": str(home / "lake"),
+        "lake_uri": lake_uri or str(home / "lake"),
         "online_store_url": f"sqlite:///{home / 'online'}",
         "port_base": free_port_base(),
         "database_url": f"{head.rpartition('/')[0]}/{name}" + (f"?{query}" if query else ""),
@@ -239,9 +244,18 @@ def installed(home: Path, postgres: str, policy: str = "walk") -> Iterator[Insta
 
 
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator[Installation]:
-    with installed(tmp_path_factory.mktemp("rollout"), postgres) as made:
-        yield made
+def running(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, postgres: str
+) -> Iterator[Installation]:
+    """The lake of it is where `--lake` says."""
+    home, lake_uri = tmp_path_factory.mktemp("rollout"), None
+    with pytest.MonkeyPatch.context() as patch:
+        if request.config.getoption("--lake") == "s3":
+            request.getfixturevalue("aws")
+            patch.setattr("jobs.lake.HOME", home)
+            lake_uri = f"s3://{buckets.new_bucket()}/lake"
+        with installed(home, postgres, lake_uri=lake_uri) as made:
+            yield made
 
 
 @pytest.fixture

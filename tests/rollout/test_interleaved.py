@@ -81,7 +81,7 @@ class People:
 
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator[Installation]:
-    with installed(tmp_path_factory.mktemp("interleaved"), postgres, "interleaved") as made:
+    with installed(tmp_path_factory.mktemp("interleaved"), postgres, policy="interleaved") as made:
         made.reset()
         yield made
 
