@@ -19,7 +19,7 @@ from jobs.progress import track
 from jobs.result import Result
 from jobs.settings import Settings
 from jobs.spec import Project
-from jobs.storage import Published, current, publish
+from jobs.storage import Published, current, publish, verify
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +42,9 @@ def run(project: Project, settings: Settings, *, batches: Batches, force: bool =
     inputs = {day: {name: one.digest for name, one in tables.items()} | suites for day, tables in cleaned.items()}
     known = {day: current(lake.validation(project.name, day)) for day in cleaned}
     stale = [day for day, one in known.items() if force or one is None or dict(one.manifest.inputs) != inputs[day]]
+    for day in stale:
+        for one in cleaned[day].values():
+            verify(one)
     if stale:
         began, docs = time.time_ns(), mirror.fetch_all(lake.data_docs())
         checker = Checker(project.name, docs)

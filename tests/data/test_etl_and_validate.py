@@ -161,6 +161,7 @@ def test_late_events_of_a_day_whose_own_delivery_is_still_to_come_hold_up_nobody
     assert str(DAY) in validate.run(FRAUD, settings, batches=Batches(DAY, DAY)).facts["failures"]
 
 
+@pytest.mark.fault("F40")
 @pytest.mark.parametrize(
     ("expectation", "why"),
     [({"type": "expect_column_values_to_be_unique", "kwargs": {"column": "gone"}}, "raised"),
