@@ -107,7 +107,9 @@ def test_a_published_file_of_which_one_bit_changed_is_computed_from_by_nobody(se
     raw = require(lake.raw("fraud", "transactions", DAY), "ingest")
     partition = raw.partition if zone == "raw" else lake.clean("fraud", "transactions", DAY)
     if zone != "raw":
-        publish(partition, lambda folder: _copied(raw.paths()[0], folder), inputs={"raw": raw.digest}, watermark=str(DAY))
+        publish(
+            partition, lambda folder: _copied(raw.paths()[0], folder), inputs={"raw": raw.digest}, watermark=str(DAY)
+        )
     path = Path(require(partition, "etl").paths()[0])
     whole, judged = path.read_bytes(), {"transactions": require(partition, "etl").digest}
     path.write_bytes(flipped(whole, len(whole) // 3))

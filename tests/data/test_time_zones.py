@@ -61,7 +61,12 @@ def test_a_local_time_that_clocks_showed_twice_or_never_is_quarantined_and_not_g
 
 @pytest.mark.fault("F29")
 def test_offsets_of_several_zones_in_one_file_are_one_time_line(settings: Settings) -> None:
-    same = ["2026-10-25T01:30:00Z", "2026-10-25T02:30:00+01:00", "2026-10-24T20:30:00-05:00", "2026-10-25T12:00:00+10:30"]
+    same = [
+        "2026-10-25T01:30:00Z",
+        "2026-10-25T02:30:00+01:00",
+        "2026-10-24T20:30:00-05:00",
+        "2026-10-25T12:00:00+10:30",
+    ]
     rows = [payment(number, event_time=time) for number, time in enumerate(same)]
     kept = taken_in(settings, {"day.csv": csv(rows)}, date(2026, 10, 25), "Europe/Zurich")
     assert {row["event_time"] for row in kept} == {datetime(2026, 10, 25, 1, 30, tzinfo=UTC)}

@@ -62,7 +62,9 @@ class Injected:
 def main(arguments: Sequence[str]) -> int:
     """Pytest's exit code, once the results are written."""
     known = [str(entry["id"]) for entry in REGISTRY]
-    parser = argparse.ArgumentParser(prog="python -m tests.faults", description="Injects faults and writes what came of it.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.faults", description="Injects faults and writes what came of it."
+    )
     parser.add_argument("faults", nargs="*", metavar="FAULT", help="F01, for one; all without any")
     chosen = set(parser.parse_args(arguments).faults) or set(known)
     if unknown := sorted(chosen - set(known)):

@@ -58,4 +58,6 @@ def _verdict(entry: Mapping[str, Any], seen: Mapping[str, Any]) -> str:
     if entry.get("open"):
         return f"**no**: {entry['open']}"
     outcomes = Counter(str(test["outcome"]) for test in seen["tests"] if test["outcome"] != "passed")
-    return "**no**: " + (", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items())) or "not run yet")
+    return "**no**: " + (
+        ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items())) or "not run yet"
+    )

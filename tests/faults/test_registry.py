@@ -20,7 +20,9 @@ def test_the_registry_has_every_fault_of_the_catalogue_once() -> None:
 
 def test_every_registered_fault_is_injected_by_a_test_or_says_why_not() -> None:
     missing = sorted({entry["id"] for entry in REGISTRY if not entry.get("open")} - set(marked()))
-    assert not missing, f"no test carries pytest.mark.fault for {missing}; write one, or say `open: why` in the registry"
+    assert not missing, (
+        f"no test carries pytest.mark.fault for {missing}; write one, or say `open: why` in the registry"
+    )
 
 
 def test_every_injected_fault_is_registered() -> None:
