@@ -83,20 +83,22 @@ class NothingToDo(TidemillError):
     exit_code = 99
 
 
-def of_machine(error: BaseException) -> MachineError | None:
-    """The same as an error of the machine, if that is what it is: libraries say so in words of their own."""
-    text = f"{type(error).__name__}: {error}"
-    if isinstance(error, MemoryError) or any(sign in text for sign in ("OutOfMemory", "bad_alloc")):
-        return MachineError(
-            f"memory ran out ({_first_line(text)}); nothing of this was published. Take fewer days at once "
-            "(--batch FROM..TO), run fewer tasks beside it, or run the stage on a larger machine (TIDEMILL_COMPUTE, "
-            "docs/storage-and-compute.md)"
-        )
-    if getattr(error, "errno", None) in _FULL or "No space left on device" in text:
-        return MachineError(
-            f"a disk is full ({_first_line(text)}); nothing of this was published. Make room there, and run the same "
-            "command again"
-        )
+def of_machine(error: BaseException | None) -> MachineError | None:
+    """The same as an error of the machine, if that or what it came from is one: libraries say so in words of their own."""
+    while error is not None:
+        text = f"{type(error).__name__}: {error}"
+        if isinstance(error, MemoryError) or any(sign in text for sign in ("OutOfMemory", "bad_alloc")):
+            return MachineError(
+                f"memory ran out ({_first_line(text)}); nothing of this was published. Take fewer days at once "
+                "(--batch FROM..TO), run fewer tasks beside it, or run the stage on a larger machine (TIDEMILL_COMPUTE, "
+                "docs/storage-and-compute.md)"
+            )
+        if getattr(error, "errno", None) in _FULL or "No space left on device" in text:
+            return MachineError(
+                f"a disk is full ({_first_line(text)}); nothing of this was published. Make room there, and run the "
+                "same command again"
+            )
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return None
 
 

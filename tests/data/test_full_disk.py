@@ -29,10 +29,10 @@ _LIMITED = """
 import resource, sys
 import jobs.commands.data, jobs.stages.ingest, jobs.__main__
 now = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (now + (24 << 20), -1))
+resource.setrlimit(resource.RLIMIT_AS, (now + (6 << 20), -1))
 jobs.__main__.main()
 """
-"""The command line with 24 MB more than it has once it is imported."""
+"""The command line with 6 MB more than it has once it is imported."""
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_a_full_disk_leaves_the_online_store_whole_and_it_goes_on_with_room(disk
 def test_memory_that_runs_out_publishes_nothing_and_is_told_in_one_line(settings: Settings) -> None:
     settings = settings.model_copy(update={"lake_uri": str(settings.home / "lake")})
     many = csv(MANY).partition(b"\n")
-    deliver(settings, {"day.csv": many[0] + b"\n" + many[2] * 60})
+    deliver(settings, {"day.csv": many[0] + b"\n" + many[2] * 12})
     environment = os.environ | {
         "TIDEMILL_HOME": str(settings.home), "TIDEMILL_LAKE_URI": settings.lake_uri, "OPENBLAS_NUM_THREADS": "1",
         "ARROW_DEFAULT_MEMORY_POOL": "system",

@@ -15,9 +15,9 @@ from typing import Any
 HEALTH = {
     "airflow": {"/api/v2/monitor/health", "/api/v2/version", "/execution/health", "/execution/health/ping"},
     "mlflow": {"/health", "/version"},
-    "router": set[str](),
+    "router": {"/livez"},
     "router-admin": {"/ready"},
-    "slot": {"/livez"},
+    "slot": {"/livez", "/readyz"},
 }
 """What says no more than that a service is there."""
 PAGES = {"airflow": {"/", "/auth/login", "/auth/token/login", "/auth/is_simple_auth_manager_all_admins"}}
