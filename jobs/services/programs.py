@@ -69,8 +69,6 @@ def _spark(settings: Settings) -> Program:
     properties = {
         "spark.connect.grpc.binding.address": listen(settings),
         "spark.connect.grpc.binding.port": number,
-        # The driver's own ports take whoever has the secret that it makes for itself; a cluster would have to know it.
-        "spark.authenticate": str(settings.spark_master.startswith("local")).lower(),
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",
         "spark.driver.memory": "2g",

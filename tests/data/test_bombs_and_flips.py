@@ -27,6 +27,12 @@ _GROWN = 300 << 20
 """Bytes of memory that refusing a bomb may take; what it unpacks to is more than ten times as much."""
 
 
+@pytest.fixture
+def lake_uri(tmp_path: Path) -> str:
+    """A folder: what was altered here is fetched once more from S3 (test_lake_on_s3.py)."""
+    return str(tmp_path / "lake")
+
+
 def packed(table: pa.Table) -> bytes:
     out = io.BytesIO()
     pq.write_table(table, out, compression="zstd")

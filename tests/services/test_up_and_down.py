@@ -104,7 +104,7 @@ def test_nothing_but_health_is_answered_without_credentials(installation: Instal
     assert {"airflow", "mlflow", "router", "router-admin", IN_USE} <= set(asked)
     opened = [way for name in asked if name != "spark-connect" for way in doors.opened(name, port(settings, name))]
     assert opened == []
-    others = listening - names.keys()  # Spark's own, which speak no HTTP and authenticate
+    others = listening - names.keys()  # of Spark's driver, for its own threads, and no HTTP
     assert [number for number in others if doors.status(number, "/")] == []
     for role in ("postgres", "tidemill", "airflow"):
         with pytest.raises(psycopg.OperationalError, match="password"):

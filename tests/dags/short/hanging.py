@@ -1,4 +1,4 @@
-"""Two stages, of which the first may take five seconds and is not tried again."""
+"""Two stages, of which the first may take ten seconds and is not tried again."""
 
 from datetime import timedelta
 
@@ -11,5 +11,5 @@ from jobs.projects import PROJECTS
 project = next(iter(PROJECTS.values()))
 with DAG("hanging", schedule=None, params=params(Batch), default_args=defaults(project, "data")):
     first = stage("ingest", project, Batch, batch)
-    first.execution_timeout, first.retries = timedelta(seconds=5), 0
+    first.execution_timeout, first.retries = timedelta(seconds=10), 0
     first >> stage("etl", project, Batch, batch)
