@@ -19,7 +19,7 @@ from jobs.settings import HOME
 from jobs.storage import write_atomically
 from tests import readme
 from tests.faults.page import PAGE, page
-from tests.faults.registry import REGISTRY
+from tests.faults.registry import REGISTRY, TESTS, marked
 
 RESULTS = HOME / "faults" / "faults.json"
 
@@ -69,8 +69,10 @@ def main(arguments: Sequence[str]) -> int:
     chosen = set(parser.parse_args(arguments).faults) or set(known)
     if unknown := sorted(chosen - set(known)):
         parser.error(f"the registry has no {', '.join(unknown)}; it has {known[0]} to {known[-1]}")
-    injected = Injected(chosen)
-    code = pytest.main(["-q", "-p", "no:xdist", "-m", "fault"], plugins=[injected])
+    places = marked()
+    files = {place.rpartition(":")[0] for fault in chosen for place in places.get(fault, [])}
+    injected, wanted = Injected(chosen), [str(TESTS / file) for file in sorted(files)]
+    code = pytest.main(["-q", "-p", "no:xdist", "-m", "fault", *wanted], plugins=[injected]) if wanted else 0
     now = datetime.now(UTC)
     kept = json.loads(RESULTS.read_text())["faults"] if RESULTS.is_file() else {}
     found = {fault: one for fault, one in (kept | injected.results(now.date().isoformat())).items() if fault in known}

@@ -14,18 +14,19 @@ from typing import Any
 
 HEALTH = {
     "airflow": {"/api/v2/monitor/health", "/api/v2/version", "/execution/health", "/execution/health/ping"},
-    "mlflow": {"/health", "/version"},
+    "mlflow": {"/health", "/server-info", "/api/3.0/mlflow/server-info", "/ajax-api/3.0/mlflow/server-info"},
     "router": {"/livez"},
     "router-admin": {"/ready"},
     "slot": {"/livez", "/readyz"},
 }
-"""What says no more than that a service is there."""
-PAGES = {"airflow": {"/", "/auth/login", "/auth/token/login", "/auth/is_simple_auth_manager_all_admins"}}
-"""Airflow's empty page and its form, which hold nothing until somebody has logged in."""
+"""What says no more than that a service is there, and which parts of it are on."""
+PAGES = {"airflow": {"/docs", "/redoc", "/openapi.json", "/execution/docs", "/execution/openapi.json"}}
+"""What Airflow says of its own API, which is the same everywhere; and see `shell`."""
 _KNOWN = {
     "airflow": ["/", "/openapi.json", "/docs", "/redoc", "/api/v2/dags", "/ui/config", "/auth/menus", "/metrics",
                 "/execution/docs", "/execution/openapi.json", "/execution/variables/x", "/execution/connections/x"],
-    "mlflow": ["/", "/metrics", "/graphql", "/v1/traces", "/get-artifact?path=x&run_uuid=x", "/server-info",
+    "mlflow": ["/", "/metrics", "/graphql", "/v1/traces", "/get-artifact?path=x&run_uuid=x", "/server-info", "/gateway/mlflow/v1/models",
+               "/ajax-api/3.0/mlflow/assistant/config", "/ajax-api/3.0/mlflow/assistant/providers", "/api/3.0/mlflow/server-info",
                "/model-versions/get-artifact?path=x&name=x&version=1", "/ajax-api/3.0/jobs/", "/api/3.0/jobs/x",
                "/api/2.0/mlflow/users/get?username=admin", "/api/2.0/mlflow-artifacts/artifacts", "/docs", "/openapi.json"],
     "router": ["/", "/metrics", "/livez", "/readyz", "/fraud/predict", "/fraud/explain", "/docs.json", "/fraud/metrics"],
@@ -40,6 +41,18 @@ def kind(name: str) -> str:
     return "slot" if name.startswith("serve-") else name
 
 
+def shell(number: int, path: str) -> bool:
+    """Whether a port answers a path with the page it has for every path it does not know, as Airflow does: an empty one."""
+    return body(number, path) == body(number, "/no-such-page")
+
+
+def body(number: int, path: str) -> bytes:
+    """What a port answers, whoever asks."""
+    with closing(HTTPConnection("127.0.0.1", number, timeout=30)) as connection:
+        connection.request("GET", path)
+        return connection.getresponse().read()
+
+
 def status(number: int, path: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> int:
     """What a port of loopback answers; 0 when it does not speak HTTP, or is asked what no HTTP request may be."""
     try:
@@ -52,10 +65,7 @@ def status(number: int, path: str, method: str = "GET", headers: Mapping[str, st
 
 def document(number: int, path: str) -> Any:
     """The JSON that a port answers with, whoever asks; None for anything else."""
-    with closing(HTTPConnection("127.0.0.1", number, timeout=30)) as connection:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return json.loads(answer.read()) if answer.status == 200 else None
+    return json.loads(body(number, path)) if status(number, path) == 200 else None
 
 
 def ways(name: str, number: int) -> Iterator[tuple[str, str]]:
@@ -81,7 +91,11 @@ def opened(name: str, number: int) -> list[str]:
     found = []
     for method, path in ways(name, number):
         code = status(number, path, method)
-        if 200 <= code < 300 and path not in free:
+        if (
+            200 <= code < 300
+            and path not in free
+            and not (name == "airflow" and method == "GET" and shell(number, path))
+        ):
             found.append(f"{name} {method} {path}: {code}")
     return sorted(set(found))
 
