@@ -40,8 +40,8 @@ test-fast: $(call ready,$(ALL))
 test-slow: $(call ready,$(RUNNING) test)  ## Run the whole demo from nothing, twice, and beside it what takes minutes
 	.venv/test/bin/python -m pytest -q -n 2 --dist loadfile -m slow
 
-faults: $(call ready,$(ALL))  ## Inject every fault of the registry
-	.venv/test/bin/python -m pytest -q -m fault
+faults: $(call ready,$(ALL))  ## Inject every fault of the registry: var/faults/faults.json, docs/faults.md
+	.venv/test/bin/python -m tests.faults
 
 test-services: $(call ready,$(ALL))
 	.venv/test/bin/python -m pytest -q -n 2 --dist loadfile -m services
