@@ -87,9 +87,7 @@ INPUTS = (
 SEARCH = Project(
     name="search",
     title="Search ranking",
-    owner="discovery",
-    start=date(2026, 1, 1),
-    schedule="15 2 * * *",
+    owner="discovery", start=date(2026, 1, 1), schedule="15 2 * * *",
     sources=(IMPRESSIONS, CLICKS),
     tables=("impressions", "clicks"),
     views=(DOCUMENT_PROFILE,),
