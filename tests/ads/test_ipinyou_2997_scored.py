@@ -99,7 +99,7 @@ def worth(prices: np.ndarray) -> np.ndarray:
     value = np.zeros((EPISODE, BUDGET + 1))
     for before, after in itertools.pairwise(value):
         highest = np.minimum(budgets - np.searchsorted(before, before - RATE), MOST)
-        after += before
+        after[:] = before
         for price in range(int(highest.max()) + 1):
             gain = RATE + before[: BUDGET + 1 - price] - before[price:]
             after[price:] += chance[price] * np.where(highest[price:] >= price, gain, 0)
