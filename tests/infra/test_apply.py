@@ -198,11 +198,13 @@ def test_a_rollout_deploys_its_services_and_writes_its_routes(installed: Setting
     project = next(iter(PROJECTS))
     slots, routing = adapters(installed)
     slots.assign(project, "green", "r-1", "d" * 64, 1, Lake(installed.lake_uri).release(project, "r-1"))
-    slots.restart(project, "green")
-    (found,) = client("ecs", os.environ["AWS_ENDPOINT_URL"]).describe_services(
-        cluster=installed.need("ecs_cluster"), services=[service(f"serve-{project}-green")]
-    )["services"]
-    assert found["desiredCount"] == 1
+    for count in (1, 0):
+        slots.restart(project, "green")
+        (found,) = client("ecs", os.environ["AWS_ENDPOINT_URL"]).describe_services(
+            cluster=installed.need("ecs_cluster"), services=[service(f"serve-{project}-green")]
+        )["services"]
+        assert found["desiredCount"] == count
+        slots.clear(project, "green")
     routing.set_weights(project, {"blue": 75, "green": 25}, stable="blue")
     assert routing.weights(project) == {"blue": 75, "green": 25}
 
