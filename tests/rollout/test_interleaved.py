@@ -24,6 +24,7 @@ from jobs.stages import experiment, ingest, labels
 from tests.clients import asking
 from tests.monitoring.conftest import put
 from tests.rollout.conftest import KEY, Installation, installed
+from tests.rollout.policies import PROJECTS
 from tests.rollout.test_experiment import HALF, held
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
@@ -81,13 +82,14 @@ class People:
 
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator[Installation]:
-    with installed(tmp_path_factory.mktemp("interleaved"), postgres, policy="interleaved") as made:
+    folder, name = tmp_path_factory.mktemp("interleaved"), "interleaved"
+    with installed(folder, postgres, PROJECTS[name], policy=name) as made:
         made.reset()
         yield made
 
 
 def ask(installation: Installation, action: str) -> tuple[int, Any, str]:
-    got = experiment.run(installation.project, installation.settings, action=action)
+    got = experiment.run(installation.declared, installation.settings, action=action)
     return got.exit_code, got.facts, got.line
 
 
@@ -99,9 +101,9 @@ def went_on(found: tuple[int, Any]) -> None:
 def label(installation: Installation, people: People) -> None:
     """Everything landed is ingested, and what was clicked is joined."""
     day, yesterday = Batches(DAY, DAY), datetime.now(UTC).date() - timedelta(days=1)
-    assert ingest.run(installation.project, installation.settings, batches=day, source="predictions").exit_code == 0
+    assert ingest.run(installation.declared, installation.settings, batches=day, source="predictions").exit_code == 0
     put(installation.lake.spine(SEARCH.name, DAY), pd.DataFrame(list(people.spine)), DAY)
-    told = labels.run(installation.project, installation.settings, batches=Batches(yesterday, yesterday), force=True)
+    told = labels.run(installation.declared, installation.settings, batches=Batches(yesterday, yesterday), force=True)
     assert told.exit_code == 0, told.line
 
 
