@@ -17,7 +17,7 @@ from jobs.settings import ROOT, Settings
 from jobs.stages import ingest, simulate
 from tests.data.deliveries import FRAUD, rows_of
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 DAYS = Batches.parse("2026-01-01..2026-01-02")
 _ETL = """
 import json, os, signal, threading, time
