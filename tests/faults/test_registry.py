@@ -16,6 +16,8 @@ EVERY = [f"F{number:02}" for number in range(1, 69)]
 
 def test_the_registry_has_every_fault_of_the_catalogue_once() -> None:
     assert sorted(str(entry["id"]) for entry in REGISTRY) == EVERY
+    cut = [entry["id"] for entry in REGISTRY if set(entry) - {"open"} != {"id", "fault", "expected"}]
+    assert not cut, f"a comma ends an unquoted text: put those of {cut} in quotes"
 
 
 def test_every_registered_fault_is_injected_by_a_test_or_says_why_not() -> None:
