@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import time_machine
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from jobs.batch import Batches, day_end, day_start
@@ -86,6 +87,7 @@ def test_a_scheduler_whose_clock_jumps_makes_each_day_once_and_in_order(seen: di
 
 
 @pytest.mark.fault("F16")
+@examples(deadline=None)
 @given(first=st.dates(date(1970, 1, 2), date(2199, 11, 1)), length=st.integers(0, 60))
 def test_a_range_has_each_day_once_and_days_meet_at_midnight(first: date, length: int) -> None:
     last = first + timedelta(days=length)
