@@ -51,11 +51,11 @@ class Lookup:
         metrics.LOST.set_function(lambda: self._store.unsaved[1])
         metrics.BREAKER.set_function(lambda: _STATES[self._breaker.state])
 
-    def look_up(self, payload: Payload, *, add: bool, ask: bool = True) -> Found:
+    def look_up(self, payload: Payload, *, add: bool, apart: bool = False, ask: bool = True) -> Found:
         """The features of the rows, as the online store has them unless it cannot or, without `ask`, must not be asked.
 
         With `add` the rows are events of their live states from then on; while the store does not answer they wait
-        in memory.
+        in memory. Rows that are `apart` are no events, nor in each other's windows.
         """
         ids, times = payload[self._source.event_id].tolist(), payload[self._source.event_time].tolist()
         began = time.monotonic()
@@ -64,7 +64,7 @@ class Lookup:
                 self._store.keep(payload, ids, times)
             return self._without(payload, len(ids), began)
         try:
-            features = self._ask(payload, ids, times, add, began)
+            features = self._ask(payload, ids, times, add, apart, began)
         except (TidemillError, OSError) as error:
             log.error("served without the online store: %s", error)
             self._failed()
@@ -92,13 +92,13 @@ class Lookup:
                 log.error("%s events are not stored online: %s", self._store.unsaved[0], error)
                 return
 
-    def _ask(self, payload: Payload, ids: list[str], times: list[int], add: bool, now: float) -> LookedUp:
+    def _ask(self, payload: Payload, ids: list[str], times: list[int], add: bool, apart: bool, now: float) -> LookedUp:
         """While the store can be read and not be written, its features with the events that wait in memory."""
         if add and not self._writes.allow(now):
             self._store.keep(payload, ids, times)
             return self._store.look_up(payload, ids, times, add=False)
         waiting = self._store.unsaved[0]
-        features = self._store.look_up(payload, ids, times, add=add)
+        features = self._store.look_up(payload, ids, times, add=add, apart=apart)
         if add and self._store.unsaved[0] > waiting:
             self._writes.failed(time.monotonic())
         elif add:

@@ -48,6 +48,12 @@ DEADLINE = Counter(
 )
 LIMITED = Counter("tidemill_limited", "Requests refused by a key's limits.", ["key", "limit"], registry=REGISTRY)
 SCANS = Counter("tidemill_scans", "Hours in which a key walked along one input.", ["key", "input"], registry=REGISTRY)
+LISTS = Counter(
+    "tidemill_lists",
+    "Lists of a ranking answered while a release is beside this one, by whose order they are in: of both, or its own.",
+    ["order"],
+    registry=REGISTRY,
+)
 HITS = Counter("tidemill_cache_hits", "Rows answered from the cache.", registry=REGISTRY)
 MISSES = Counter("tidemill_cache_misses", "Rows that the cache could have answered and had not.", registry=REGISTRY)
 REFUSED = Counter("tidemill_releases_refused", "Assigned releases that were not loaded.", registry=REGISTRY)

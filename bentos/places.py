@@ -6,14 +6,14 @@ from collections.abc import Hashable, Sequence
 
 import msgspec
 
-from bentos.scoring import Prediction
+from bentos.scoring import Drafted, Prediction
 
 
 class Placed(msgspec.Struct, frozen=True, gc=False):
     """The answer for one row of a ranking."""
 
     score: float
-    """From 0 to 1, for the order alone: it is no probability, and says nothing beside another group's."""
+    """From 0 to 1, for the order alone: it is no probability, and says nothing beside another group's or release's."""
     position: int
     """Among the rows of the request with the same group: 1 is first."""
     release: str
@@ -27,11 +27,13 @@ class Placed(msgspec.Struct, frozen=True, gc=False):
 
 
 def placed(answers: Sequence[Prediction], groups: Sequence[Hashable], decimals: int | None = None) -> list[Placed]:
-    """Each answer with its position in its group; of equal scores the row that was named first comes first."""
+    """Each answer with its position in its group, a drafted one as it was drafted; of equal scores the row that was named
+    first comes first."""
     places, taken = [0] * len(answers), dict.fromkeys(groups, 0)
     for index in sorted(range(len(answers)), key=lambda index: -answers[index].probability):
         taken[groups[index]] += 1
         places[index] = taken[groups[index]]
+    places = [one.position if isinstance(one, Drafted) else place for one, place in zip(answers, places, strict=True)]
     return [
         Placed(
             one.probability if decimals is None else round(one.probability, decimals),

@@ -77,6 +77,7 @@ class Lines:
             "classes": _encode([*answer.classes.values(), list(answer.classes).index(answer.said)]).decode()
             if answer.classes
             else None,
+            "beside": getattr(answer, "beside", None),
         }
         return _encode(record) + b"\n"
 

@@ -80,6 +80,8 @@ class Releases:
         self._copies = own / "releases"
         self.refused: str | None = None
         """Why the assigned release is not the one being served."""
+        self.alone: str | None = None
+        """Why the release that it is told to hold beside the assigned one is not there."""
 
     def load(self) -> Release | None:
         """The assigned release; when it is refused the last verified one, the one before, or the project's rule.
@@ -106,6 +108,32 @@ class Releases:
         self._remember(self._verified, wanted)
         self._forget(wanted, previous)
         return release
+
+    def beside(self, release: Release) -> Release | None:
+        """The release that lists are interleaved with, verified and loaded like any; None where none is asked for, where
+        it is refused, or where not even the assigned one is served."""
+        told = release.assignment.beside
+        if told is None:
+            return None
+        try:
+            if release.degraded_by or not self._project.models[-1].group:
+                raise TamperedError(
+                    f"{release.name} is not the assigned release, or of no ranking: nothing to interleave"
+                )
+            return self._open(told, self._own_copy(told))
+        except (TidemillError, OSError, ValueError, KeyError) as error:
+            REFUSED.inc()
+            log.error("alone: %s", error)
+            self.alone = str(error)
+            return None
+
+    def apart(self) -> bool:
+        """Whether the slot is no longer told to hold a release beside its own; False while that cannot be read."""
+        try:
+            told = read_assignment(self._assignment)
+        except (TidemillError, OSError):
+            return False
+        return told is None or told.beside is None
 
     def _remember(self, path: Path, release: Assignment) -> None:
         write_atomically(path, json.dumps(asdict(release)).encode())
@@ -192,7 +220,7 @@ class Releases:
         self.refused = f"{self.refused}; {error}" if self.refused else str(error)
 
     def _forget(self, now: Assignment, before: Assignment | None) -> None:
-        needed = {f"{self._slot}-{one.digest[:24]}" for one in (now, before) if one}
+        needed = {f"{self._slot}-{one.digest[:24]}" for one in (now, before, now.beside) if one}
         for folder in self._copies.glob(f"{self._slot}-*"):
             if folder.name not in needed:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -21,6 +21,7 @@ from bentos.decoding import MAXIMUM_ROWS, Decoder, Refused
 from bentos.explanations import MAXIMUM_ROWS as EXPLAINED_ROWS
 from bentos.explanations import Beside, Explanation, as_ranked, explanations, rounded
 from bentos.guard import Guard
+from bentos.interleaved import Interleaved
 from bentos.lists import Lists
 from bentos.places import placed
 from bentos.predictions import PredictionLog, Served
@@ -28,6 +29,7 @@ from bentos.recent import Recent
 from bentos.rehearsal import rehearsing
 from bentos.releases import Release, Releases
 from bentos.scoring import Prediction, Scoring, rounded_answer
+from bentos.turns import Lists as Order
 from bentos.turns import Turns
 from jobs.lake import Lake
 from jobs.settings import Settings
@@ -56,7 +58,7 @@ class Runtime:
         self._shadow_log = PredictionLog(folder / "shadow", lake, project, settings.slot, shadow=True)
         self._parity: dict[str, Any] | None = None
         self._recent, self._beside, self._cache = Recent(), Beside(), Cache(project)
-        self._turns = Turns(self._predict)
+        self._interleaved, self._turns = Interleaved(self._releases), Turns(self._predict)
         self.answer: Answer = self._answer
 
     def start(self) -> None:
@@ -67,6 +69,7 @@ class Runtime:
             metrics.RELEASE.labels(told.release, told.digest).set(1)
             if told.rehearse:
                 self.answer = rehearsing(told.rehearse, self._answer)
+            self._interleaved.start(self.release)
             self._try(self.release)
         self._log.start()
         self._shadow_log.start()
@@ -78,6 +81,7 @@ class Runtime:
 
     def stop(self) -> None:
         """Lands every prediction taken so far, and stores the events that could not be stored."""
+        self._interleaved.stop()
         self._scoring.stop()
         self._log.stop()
         self._shadow_log.stop()
@@ -89,7 +93,7 @@ class Runtime:
         With the rule alone it is not ready: the router asks it only where no other slot is.
         """
         release = self.release
-        told = release.assignment if release else None
+        told, beside = release.assignment if release else None, self._interleaved.release
         return {
             "ready": release is not None and release.scorer is not None,
             "project": self.project.name,
@@ -99,6 +103,8 @@ class Runtime:
             "epoch": told and told.epoch,
             "rehearse": told and told.rehearse,
             "refused": self._releases.refused,
+            "beside": beside and beside.name,
+            "alone": self._releases.alone,
             "degraded_by": release and release.degraded_by,
             "process": os.getpid(),
             "parity": self._parity,
@@ -156,13 +162,15 @@ class Runtime:
 
     async def _answer(self, asking: Asking) -> bytes:
         release, rows, many, ids, places = self._decode(asking, MAXIMUM_ROWS)
-        if self._cache and not asking.shadow:
+        decimals, group = self.project.serving.round_scores, self.project.models[-1].group
+        groups = [getattr(row, group) for row in rows] if group else []
+        if self._cache and not asking.shadow and self._interleaved.release is None:
             answers = await self._with_cache(release, asking, rows, ids)
         else:
-            answers = await self._turns.predictions(asking, rows, ids)
-        decimals, group = self.project.serving.round_scores, self.project.models[-1].group
+            made = [None] * len(rows) if any(places) else groups
+            answers = await self._turns.predictions(asking, rows, ids, made)
         if group:
-            ordered = placed(answers, [getattr(row, group) for row in rows], decimals)
+            ordered = placed(answers, groups, decimals)
             ordered = self._lists.shown(ordered, rows, places) if self._lists else ordered
             return _encode({"rows": ordered} if many else ordered[0])
         if decimals is not None:
@@ -179,7 +187,7 @@ class Runtime:
             for row, name, kept in zip(rows, ids, known, strict=True)
             if kept
         ]
-        self._take([row for row, _ in found], [kept for _, kept in found])
+        self._take([row for row, _ in found], [kept for _, kept in found], [kept.answer for _, kept in found])
         metrics.HITS.inc(len(found))
         missing = [index for index, kept in enumerate(known) if kept is None]
         metrics.MISSES.inc(len(missing))
@@ -189,12 +197,15 @@ class Runtime:
         answers = iter(fresh), iter([kept.answer for _, kept in found])
         return [next(answers[0] if kept is None else answers[1]) for kept in known]
 
-    def _predict(self, rows: list[Any], ids: list[str], *, shadow: bool) -> list[Prediction]:
-        release = self.release
+    def _predict(self, rows: list[Any], ids: list[str], lists: list[Order], *, shadow: bool) -> list[Prediction]:
+        release, beside = self.release, self._interleaved.release
         if release is None:
             raise Refused(503, "no release", retry_after=5)
         scored = self._scoring.score(release, rows, ids, add=not shadow)
-        kept = list(map(Kept, scored.answers, scored.vectors.tolist(), scored.provenance))
+        answers = scored.answers
+        if beside and not shadow:
+            answers = self._interleaved.drafted(beside, answers, scored.vectors, lists)
+        kept = list(map(Kept, answers, scored.vectors.tolist(), scored.provenance))
         if shadow:
             metrics.SHADOWED.inc(len(kept))
             metrics.count_scores("shadow", (one.answer.probability for one in kept))
@@ -202,15 +213,15 @@ class Runtime:
             for row, one in zip(rows, kept, strict=True):
                 self._shadow_log.append(Served(row, one.vector, one.answer, served_at, one.provenance))
         else:
-            self._take(rows, kept)
-            if self._cache:
+            self._take(rows, kept, scored.answers)
+            if self._cache and beside is None:
                 for row, one in zip(rows, kept, strict=True):
                     if not one.answer.degraded:
                         self._cache.keep(row, one, time.monotonic())
-        return scored.answers
+        return answers
 
-    def _take(self, rows: Sequence[Any], answered: Sequence[Kept]) -> None:
-        """Counts and logs answers, and remembers them to be explained."""
+    def _take(self, rows: Sequence[Any], answered: Sequence[Kept], own: Sequence[Prediction]) -> None:
+        """Counts and logs answers, and remembers what the slot's own release said, to be explained."""
         metrics.count_scores("predict", (one.answer.probability for one in answered))
         for decision, count in Counter(one.answer.decision for one in answered).items():
             metrics.ROWS.labels(decision).inc(count)
@@ -219,6 +230,6 @@ class Runtime:
         for cause, count in Counter(cause for one in answered for cause in one.answer.degraded_by).items():
             metrics.DEGRADED.labels(cause).inc(count)
         served_at = datetime.now(UTC)
-        for row, one in zip(rows, answered, strict=True):
-            self._recent.keep(row, one.vector, one.answer)
+        for row, one, said in zip(rows, answered, own, strict=True):
+            self._recent.keep(row, one.vector, said)
             self._log.append(Served(row, one.vector, one.answer, served_at, one.provenance))

@@ -37,6 +37,14 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     """Of a multi-class model: the probability of each class; `probability` is that of any but the first."""
 
 
+class Drafted(Prediction, frozen=True, gc=False, kw_only=True):
+    """The answer for one row of an interleaved list, by the release that chose it."""
+
+    position: int
+    beside: str
+    """The other release; where both orders are the same down to here, this one itself."""
+
+
 Answer = TypeVar("Answer", bound=Prediction)
 
 
@@ -92,8 +100,8 @@ class Scoring:
         return Scored(answers, vectors, looked_up.provenance)
 
     def candidates(self, release: Release, rows: list[Any]) -> NDArray[np.float64]:
-        """The scores of rows that count as no events and are nobody's answers."""
-        payload, _, features = self._features(rows, add=False)
+        """The scores of rows that count as no events, not even for each other, and are nobody's answers."""
+        payload, _, features = self._features(rows, add=False, apart=True)
         return _finite(release, release.score(payload, release.request(payload, features)))
 
     def history(self, row: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -105,10 +113,10 @@ class Scoring:
         nightly = np.zeros(0, dtype=np.int64) if ready is None else np.asarray(ready(features)[0], dtype=np.int64)
         return taken[taken != NOTHING], nightly[nightly != NOTHING]
 
-    def _features(self, rows: list[Any], *, add: bool) -> tuple[Any, Found, Any]:
+    def _features(self, rows: list[Any], *, add: bool, apart: bool = False) -> tuple[Any, Found, Any]:
         """The rows as arrays, what was looked up of them, and that as `features.request` takes it."""
         payload = self._decoder.arrays(rows)
-        found = self._lookup.look_up(payload, add=add)
+        found = self._lookup.look_up(payload, add=add, apart=apart)
         return payload, found, online(self._project, found.features.values, found.features.found)
 
     def _classes(self, scores: NDArray[np.float64]) -> list[tuple[Any, ...]]:

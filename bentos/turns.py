@@ -8,24 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from bentos import metrics
 from bentos.asking import Asking
 from bentos.decoding import MAXIMUM_ROWS, Refused
 
+Lists = Sequence[Hashable | None]
+"""Of each row of a request the list that it is on; None is one whose order is settled. Empty where there are no lists."""
+
 
 class Predict(Protocol):
-    """Makes the predictions of some rows, each with its id."""
+    """Makes the predictions of some rows, each with its id, and the lists of each request."""
 
-    def __call__(self, rows: list[Any], ids: list[str], *, shadow: bool) -> list[Any]: ...
+    def __call__(self, rows: list[Any], ids: list[str], lists: list[Lists], *, shadow: bool) -> list[Any]: ...
 
 
 class _Asked(NamedTuple):
     asking: Asking
     rows: Sequence[Any]
     ids: Sequence[str]
+    lists: Lists
     answers: asyncio.Future[list[Any]]
 
 
@@ -36,12 +40,17 @@ class Turns:
         self._predict = predict
         self._asked: list[_Asked] = []
 
-    async def predictions(self, asking: Asking, rows: Sequence[Any], ids: Sequence[str]) -> list[Any]:
-        """The predictions of the rows; raises Refused with 503 when their turn comes after the request's deadline."""
+    async def predictions(
+        self, asking: Asking, rows: Sequence[Any], ids: Sequence[str], lists: Lists = ()
+    ) -> list[Any]:  # fmt: skip
+        """The predictions of the rows, of a ranking with the list that each is on.
+
+        Raises Refused with 503 when their turn comes after the request's deadline.
+        """
         loop = asyncio.get_running_loop()
         if not self._asked:
             loop.call_soon(self._turn)
-        asked = _Asked(asking, rows, ids, loop.create_future())
+        asked = _Asked(asking, rows, ids, lists, loop.create_future())
         self._asked.append(asked)
         answers = await asked.answers
         if time.perf_counter() > asking.until:
@@ -68,7 +77,8 @@ class Turns:
         if not rows:
             return
         try:
-            answers = self._predict(rows, [name for one in asked for name in one.ids], shadow=shadow)
+            names = [name for one in asked for name in one.ids]
+            answers = self._predict(rows, names, [one.lists for one in asked], shadow=shadow)
         except Exception as error:
             if len(asked) == 1:
                 asked[0].answers.set_exception(error)

@@ -13,7 +13,7 @@ from airflow.providers.amazon.aws.hooks.ecs import EcsHook
 from airflow.providers.amazon.aws.links.logs import CloudWatchEventsLink
 from airflow.providers.amazon.aws.utils.task_log_fetcher import AwsTaskLogFetcher
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from jobs.settings import Settings, region
 
@@ -46,6 +46,11 @@ class Task:
             raise problem(
                 f"ECS refused to start {self._definition} on {self._cluster} ({code}: {said}); nothing ran. Look at "
                 "TIDEMILL_ECS_* and at what Airflow's role may do (ecs:RunTask, iam:PassRole)"
+            ) from None
+        except NoCredentialsError:
+            raise AirflowFailException(
+                f"no AWS credentials to start {self._definition} on {self._cluster}; nothing ran. Run Airflow with a role, "
+                "or set AWS_PROFILE; `aws sts get-caller-identity` shows which"
             ) from None
         except BotoCoreError as error:
             raise AirflowException(f"ECS did not answer: {error}; nothing ran") from None

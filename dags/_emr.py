@@ -15,7 +15,7 @@ from airflow.providers.amazon.aws.hooks.emr import EmrServerlessHook
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.providers.amazon.aws.links.emr import EmrServerlessCloudWatchLogsLink
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from jobs.settings import Settings, region
 
@@ -53,6 +53,11 @@ class Job:
             raise problem(
                 f"EMR refused a job on {self._application} ({code}: {said}); nothing ran. Look at TIDEMILL_EMR_* and at "
                 "what Airflow's role may do (emr-serverless:StartJobRun, iam:PassRole)"
+            ) from None
+        except NoCredentialsError:
+            raise AirflowFailException(
+                f"no AWS credentials to start a job on {self._application}; nothing ran. Run Airflow with a role, or set "
+                "AWS_PROFILE; `aws sts get-caller-identity` shows which"
             ) from None
         except BotoCoreError as error:
             raise AirflowException(f"EMR did not answer: {error}") from None

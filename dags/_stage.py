@@ -19,6 +19,7 @@ from airflow.sdk.execution_time.context import context_to_airflow_vars
 from jobs.spec import Project
 
 DONE, USAGE, NOTHING = 0, 2, 99
+KILLED = (-9, 137)
 MINUTES = {"ingest": 60, "etl": 120, "features": 120, "train": 360, "evaluate": 60}
 """How long a stage may take before it is killed, where half an hour is not enough."""
 FINDINGS = ("validate", "gate", "register", "replay")
@@ -84,6 +85,11 @@ class Stage(BaseOperator):
         """Raises AirflowFailException for a usage error and AirflowException for any other failure."""
         if code == USAGE:
             raise AirflowFailException(f"`tidemill {self.command}` refused its arguments; see the line above")
+        if code in KILLED:
+            raise AirflowException(
+                f"`tidemill {self.command}` was killed (exit code {code}), as the kernel does when memory runs out: run "
+                "fewer tasks at once (the pools), or this stage on a larger machine (TIDEMILL_COMPUTE)"
+            )
         if code != DONE:
             raise AirflowException(f"`tidemill {self.command}` ended with exit code {code}; see the line above")
 

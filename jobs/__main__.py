@@ -7,7 +7,7 @@ import sys
 import typer
 
 from jobs.commands import data, experiments, monitoring, releases, review, services, training
-from jobs.errors import TidemillError
+from jobs.errors import TidemillError, of_machine
 
 app = typer.Typer(
     name="tidemill",
@@ -25,12 +25,15 @@ for group in (services, data, training, releases, experiments, monitoring, revie
 
 
 def main() -> None:
-    """Runs the command line; a TidemillError is one line on standard error and its exit code."""
+    """Runs the command line; a TidemillError, or a machine that is full, is one line on standard error and its exit code."""
     try:
         app()
-    except TidemillError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
+    except Exception as error:
+        told = error if isinstance(error, TidemillError) else of_machine(error)
+        if told is None:
+            raise
+        print(f"{type(told).__name__}: {told}", file=sys.stderr)
+        raise SystemExit(told.exit_code) from None
 
 
 if __name__ == "__main__":

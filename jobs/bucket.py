@@ -22,6 +22,8 @@ from jobs.settings import region
 
 ATTEMPTS = 6
 """How often a call is tried in all: pauses of up to 1, 2, 4, 8 and 16 seconds between."""
+ANSWER_SECONDS = 60
+"""How long S3 may say nothing, before that counts as a failed try."""
 PART_BYTES = 16 << 20
 """Files above this go in parts of this size, several at once."""
 _AT_ONCE = 16
@@ -208,7 +210,7 @@ def client() -> Any:
     config = Config(
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         connect_timeout=5,
-        read_timeout=60,
+        read_timeout=ANSWER_SECONDS,
         max_pool_connections=2 * _AT_ONCE,
         # a server under a name of its own knows no `<bucket>.<name>`
         s3={"addressing_style": "path" if own else "auto"},

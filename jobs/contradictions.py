@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from jobs.flags import faults_of_flags
-from jobs.policies import HALF
+from jobs.policies import HALF, Experiment, Interleaving
 from jobs.reasons import faults_of_reasons
 from jobs.slices import faults_of_slices
 
@@ -114,19 +114,30 @@ def _of_experiment(project: Project) -> Iterable[str]:
         yield f"experiment minimum_effect {experiment.minimum_effect} must be above 0: no experiment finds less"
     if not (0 < experiment.alpha < 1 and 0 < experiment.power < 1):
         yield f"experiment alpha {experiment.alpha} and power {experiment.power} must be chances between 0 and 1"
-    if min(experiment.maximum_days, experiment.minimum_entities) < 1 or not 0 <= experiment.maximum_crossed < 1:
-        yield "experiment maximum_days and minimum_entities must be at least 1, maximum_crossed a share below 1"
     if experiment.maximum_days <= project.label.delay_days:
         yield (
             f"experiment maximum_days {experiment.maximum_days} is over before its first label is known, "
             f"{project.label.delay_days} days after the event"
         )
+    yield from _of_halves(experiment) if isinstance(experiment, Experiment) else _of_interleaving(experiment, project)
+
+
+def _of_halves(experiment: Experiment) -> Iterable[str]:
+    if experiment.minimum_entities < 1 or not 0 <= experiment.maximum_crossed < 1:
+        yield "experiment minimum_entities must be at least 1, maximum_crossed a share below 1"
     for metric in experiment.guardrails:
         if not metric.margin > 0:
             yield f"experiment guardrail {metric.name!r} needs a margin above 0: no sample shows that nothing is worse"
     names = [metric.name for metric in (experiment.primary, *experiment.guardrails, *experiment.secondary)]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"experiment metric {name!r} is declared twice"
+
+
+def _of_interleaving(experiment: Interleaving, project: Project) -> Iterable[str]:
+    if experiment.minimum_effect >= 0.5:
+        yield f"experiment minimum_effect {experiment.minimum_effect} is beyond a half of all lists: it is below 0.5"
+    for model in [one for one in project.models[-1:] if not one.group]:
+        yield f"an experiment interleaves lists, and model {model.name!r} has no group to make one of; declare halves"
 
 
 def _of_live_view(view: LiveView, project: Project) -> Iterable[str]:

@@ -4,6 +4,7 @@ TidemillError
 ├── UsageError          the command line (exit 2): a batch, run or project that does not parse
 ├── SpecError           whoever declared the project
 ├── SettingError        whoever set up this machine
+├── MachineError        whoever runs this machine: a disk is full, or memory is
 ├── MissingBatchError   nothing there yet; names the command that writes it
 ├── DataRejected        whoever delivered the data
 ├── StalePublishError   an older input tried to replace a newer one
@@ -16,6 +17,12 @@ TidemillError
 The command line prints one line for these and a traceback for everything else:
 an unexpected error must look unexpected.
 """
+
+from __future__ import annotations
+
+import errno
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class TidemillError(Exception):
@@ -36,6 +43,10 @@ class SpecError(TidemillError):
 
 class SettingError(TidemillError):
     """A setting that is missing or wrong on this machine."""
+
+
+class MachineError(TidemillError):
+    """A disk or a memory that is full; nothing was published, and the same command works once there is room."""
 
 
 class MissingBatchError(TidemillError):
@@ -70,3 +81,26 @@ class NothingToDo(TidemillError):
     """There was nothing to do: exit code 99, shown by Airflow as skipped."""
 
     exit_code = 99
+
+
+def of_machine(error: BaseException | None) -> MachineError | None:
+    """The same as an error of the machine, if that or what it came from is one: libraries say so in words of their own."""
+    while error is not None:
+        text = f"{type(error).__name__}: {error}"
+        if isinstance(error, MemoryError) or any(sign in text for sign in ("OutOfMemory", "bad_alloc")):
+            return MachineError(
+                f"memory ran out ({_first_line(text)}); nothing of this was published. Take fewer days at once "
+                "(--batch FROM..TO), run fewer tasks beside it, or run the stage on a larger machine (TIDEMILL_COMPUTE, "
+                "docs/storage-and-compute.md)"
+            )
+        if getattr(error, "errno", None) in _FULL or "No space left on device" in text:
+            return MachineError(
+                f"a disk is full ({_first_line(text)}); nothing of this was published. Make room there, and run the "
+                "same command again"
+            )
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return None
+
+
+def _first_line(text: str) -> str:
+    return text.splitlines()[0][:200]

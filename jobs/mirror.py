@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
@@ -23,6 +23,9 @@ from jobs.bucket import Bucket
 from jobs.errors import TamperedError
 from jobs.lake import address, mirrored
 from jobs.settings import Settings
+
+NEWEST = 8
+"""Among how many of the newest days on S3 something just written is looked for; none that is still to come is one."""
 
 
 def remote(path: Path) -> tuple[Bucket, str] | None:
@@ -212,13 +215,17 @@ def files_named(root: Path, name: str) -> list[Path]:
 
 
 def recent(root: Path, since: datetime) -> list[Path]:
-    """The batches of a folder in which something was written since then, their files fetched."""
+    """The batches of a folder in which something was written since then, their files fetched.
+
+    On S3 that is looked for among the newest days only: the log of a year has millions of files.
+    """
     at = remote(root)
     if at is None:
         return [folder for folder in root.glob("batch=*") if folder.stat().st_mtime >= since.timestamp()]
     from_ns = int(since.astimezone(UTC).timestamp()) * 1_000_000_000  # S3's times are whole seconds
-    keys = [found.key.removeprefix(f"{at[1]}/") for found in at[0].listed(f"{at[1]}/") if found.modified_ns >= from_ns]
-    found = sorted({key.partition("/")[0] for key in keys if key.startswith("batch=")})
+    last = f"batch={datetime.now(UTC).date() + timedelta(days=1)}"
+    days = [name for name in at[0].folders(f"{at[1]}/") if name.startswith("batch=") and name <= last][-NEWEST:]
+    found = [name for name in days if any(one.modified_ns >= from_ns for one in at[0].listed(f"{at[1]}/{name}/"))]
     return [fetch_all(root / name) for name in found]
 
 

@@ -114,6 +114,22 @@ class Experiment:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Interleaving:
+    """How two releases of a ranking are compared: both choose in turn what is on one list, and labels say whose choices
+    were better."""
+
+    minimum_effect: float
+    """The smallest excess over a half, of the lists with a preference, of those that prefer the candidate's choices, that
+    is worth a release: 0.05 is 55 of 100."""
+    alpha: float = 0.05
+    """The chance, over all looks, that the share's interval is ever wrong."""
+    power: float = 0.8
+    """The chance of finding the minimum effect where it is there."""
+    maximum_days: int = 28
+    """How long it may stay undecided before the candidate is rolled back."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Approval:
     """That a person has to agree to a release that passed the gate, before it is registered."""
 

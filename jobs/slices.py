@@ -20,11 +20,14 @@ class Slice:
     """Bands: below the first edge, from each edge up to the next, from the last edge upwards."""
     values: tuple[Value, ...] = ()
     """Or a group for each value; a row with another is in no group."""
+    by: str | None = None
+    """What its groups are about where that is not the project's entity, as a column of the request: a few new ads tell
+    no more than a few, however often they are shown, so its intervals keep or lose each with all of its rows."""
     labels: tuple[str, ...] = ()
     """What the groups are called, in their order; by default by their edges or values."""
     metric: str = "roc_auc"
     minimum: float | None = None
-    """The gate refuses when the metric's 95 % interval in a group lies below it."""
+    """The gate refuses when the metric's interval in a group, 95 % for all groups together, lies below it."""
     maximum: float | None = None
     """Or above it, for a metric that is better when lower."""
     maximum_gap: float | None = None
@@ -59,6 +62,8 @@ def faults_of_slices(slices: Iterable[Slice], columns: Collection[str]) -> Itera
 def _faults(one: Slice, columns: Collection[str]) -> Iterable[str]:
     if one.column not in columns:
         yield f"is by {one.column!r}, which is neither in a request nor an input of every model"
+    if one.by is not None and one.by not in columns:
+        yield f"is about {one.by!r}, which is neither in a request nor an input of every model"
     if bool(one.edges) == bool(one.values):
         yield "needs either edges or values"
         return

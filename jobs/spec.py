@@ -18,6 +18,7 @@ from jobs.policies import Decision as Decision  # noqa: PLC0414
 from jobs.policies import Drift as Drift  # noqa: PLC0414
 from jobs.policies import Experiment as Experiment  # noqa: PLC0414
 from jobs.policies import Gate as Gate  # noqa: PLC0414
+from jobs.policies import Interleaving as Interleaving  # noqa: PLC0414
 from jobs.policies import Metric as Metric  # noqa: PLC0414
 from jobs.policies import Offers as Offers  # noqa: PLC0414
 from jobs.policies import Replay as Replay  # noqa: PLC0414
@@ -244,8 +245,9 @@ class Project:
     drift: Drift
     replay: Replay = field(default_factory=Replay)
     serving: Serving = field(default_factory=Serving)
-    experiment: Experiment | None = None
-    """How `tidemill experiment` compares a release with the champion on their labels."""
+    experiment: Experiment | Interleaving | None = None
+    """How `tidemill experiment` compares a release with the champion on their labels: half of the entities each, or,
+    of a ranking, both in one list."""
     offers: Offers | None = None
     """How lists are made of what its retrieval finds; None: a request names the items it asks about."""
     approval: Approval | None = None
@@ -304,6 +306,7 @@ PREDICTIONS = Source(
         Column(name="provenance", type="string", nullable=True),
         Column(name="degraded_by", type="string", nullable=True),
         Column(name="classes", type="string", nullable=True),
+        Column(name="beside", type="string", nullable=True),
     ),
     event_id="request_id",
     event_time="event_time",
@@ -319,6 +322,8 @@ values were read from: `{"schema", "available_at"}` of a batch view (microsecond
 nothing was found), `{"schema", "events", "checksum"}` of a live one. `degraded_by` are the causes,
 separated by blanks, for which an answer is `degraded`. `classes`, of a multi-class model, is the
 JSON list of the probability of each class and the place of the class that the row was said to be of.
+`beside`, of a list in which two releases chose in turn, is the other one, and `release` the one that chose this row; in
+the part that both would have begun the list with, where nobody chose, it is `release` once more.
 """
 
 

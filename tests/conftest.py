@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from jobs.lake import Lake
 from jobs.settings import Settings
 from tests import buckets
+from tests.faults import invariants
 
 HANDBOOK = (
     Path(os.environ.get("TIDEMILL_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")) / "fraud_handbook"
@@ -23,6 +24,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--lake", choices=["folder", "s3"], default="folder",
         help="where the lake of every test is that takes `settings`: a folder, or S3's API by moto's server",
     )  # fmt: skip
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Function) -> Generator[None]:
+    """After a fault was injected and survived, the invariants still hold of whatever the test was given."""
+    yield
+    if item.get_closest_marker("fault"):
+        found = invariants.sweep(item.funcargs.values())
+        assert not found, "\n".join(found)
 
 
 @pytest.fixture(scope="session")

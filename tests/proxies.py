@@ -33,14 +33,16 @@ class Answer:
     status: int
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
+    cut: int | None = None
+    """After how many bytes of the body the connection breaks."""
 
     @property
     def json(self) -> Any:
         return json.loads(self.body)
 
 
-Change = Callable[[Asked, Callable[[], Answer]], Answer]
-"""Given a request and how to ask AWS, what is answered."""
+Change = Callable[[Asked, Callable[[], Answer]], Answer | None]
+"""Given a request and how to ask AWS, what is answered; None breaks the connection instead."""
 
 
 @contextmanager
@@ -63,19 +65,23 @@ def between(address: str, change: Change) -> Iterator[list[Asked]]:
                 return Answer(found.status, found.read(), kept)
 
             operation = (self.headers.get("X-Amz-Target") or "").rpartition(".")[2]
-            parsed = json.loads(body) if body[:1] == b"{" else None
+            parsed = _document(body)
             text = "" if parsed else body[:10_000].decode(errors="replace")
             one = Asked(f"{self.command} {self.path}", operation, parsed, text)
             with lock:
                 asked.append(one)
             said = change(one, forward)
+            if said is None:
+                self.close_connection = True
+                return
             self.send_response(said.status)
             for key, value in said.headers.items():
                 self.send_header(key, value)
             self.send_header("Content-Length", str(len(said.body)))
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(said.body)
+                self.wfile.write(said.body[: said.cut])
+            self.close_connection = self.close_connection or said.cut is not None
 
         do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = answer
 
@@ -93,6 +99,14 @@ def between(address: str, change: Change) -> Iterator[list[Asked]]:
         buckets.forget()
         server.shutdown()
         server.server_close()
+
+
+def _document(body: bytes) -> Any:
+    """A request's JSON, or None: lines of JSON begin like a document and are none."""
+    try:
+        return json.loads(body) if body[:1] == b"{" else None
+    except ValueError:
+        return None
 
 
 _HOP = ("content-length", "connection", "transfer-encoding", "server", "date", "keep-alive")

@@ -1,6 +1,7 @@
-"""The README's table of how good each project's models are: `.venv/test/bin/python -m tests.readme` writes it.
+"""What the README repeats from the pages in docs/: `.venv/test/bin/python -m tests.readme` writes it.
 
-The figures stand in one place, the table that begins with `HEADER` on each project's page.
+How good each project's models are stands in the table that begins with `HEADER` on the project's page, and how many
+faults were survived on the page of faults.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from pathlib import Path
 
 from jobs.settings import ROOT
 from jobs.storage import write_atomically
+from tests.faults.page import PAGE, survived
 
 README, DOCS = ROOT / "README.md", ROOT / "docs"
 HEADER = "| metric | champion | published | ours | command |"
 HEADING, NEXT = "## How good the models are", "\n## "
+BEGIN, END = "<!-- faults survived, from docs/faults.md -->", "<!-- end -->"
 
 
 def figures(page: Path) -> list[list[str]]:
@@ -41,6 +44,19 @@ def with_table(readme: str) -> str:
     return f"{before}{heading}{words}\n\n{table()}\n{following}{after}"
 
 
+def with_figure(readme: str) -> str:
+    """The README with the number of faults survived between its markers."""
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    of = survived(PAGE.read_text()) or (0, 0)
+    return f"{before}{BEGIN}\n**Faults survived: {of[0]} of {of[1]}** ([which, and by what tests](docs/faults.md)).\n{END}{after}"
+
+
+def write() -> None:
+    """Writes both into the README."""
+    write_atomically(README, with_figure(with_table(README.read_text())).encode())
+
+
 if __name__ == "__main__":
-    write_atomically(README, with_table(README.read_text()).encode())
-    print(f"wrote the table of {README}")
+    write()
+    print(f"wrote the table and the figure of {README}")

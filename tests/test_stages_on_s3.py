@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -10,12 +11,13 @@ import pytest
 
 from jobs import mirror
 from jobs.batch import Batches
-from jobs.lake import Lake
+from jobs.lake import Lake, located
 from jobs.projects import find
 from jobs.release.bundle import verify_bundle
 from jobs.release.ledger import Ledger
 from jobs.settings import Settings
-from jobs.stages import etl, evaluate, features, gate, ingest, register, simulate, train, validate
+from jobs.spec import Approval
+from jobs.stages import approval, etl, evaluate, features, gate, ingest, register, simulate, train, validate
 from jobs.storage import current, verify
 from tests import buckets
 from tests.training.runs import RUN, home_of
@@ -75,13 +77,21 @@ def test_data_comes_to_the_same_on_many_machines_as_in_a_folder_of_one(
 def test_a_training_becomes_a_release_that_any_machine_can_verify(
     on_s3: Settings, machine: Iterator[int], postgres: str
 ) -> None:
-    project, settings = small_project(), own_database(on_s3, postgres)
+    project, settings = replace(small_project(), approval=Approval()), own_database(on_s3, postgres)
     next(machine)
     publish_snapshot(settings, RUN, frame())
-    for stage in (train, evaluate, gate, register):
+    for stage in (train, evaluate, gate):
         next(machine)
         result = stage.run(project, settings, run=RUN)  # type: ignore[attr-defined]
         assert result.exit_code == 0, result.line
+    next(machine)
+    page = approval.run(project, settings, run=RUN, action="show").facts["page"]
+    next(machine)
+    assert page.startswith("s3://")
+    assert b"data:image/png;base64," in (mirror.read(located(page)) or b""), "whoever is asked can look at it"
+    approval.run(project, settings, run=RUN, action="answer", answer="approve", by="ada")
+    next(machine)
+    assert register.run(project, settings, run=RUN).exit_code == 0
     next(machine)
     with Ledger(settings.need("database_url")) as ledger:
         challenger = ledger.challenger(project.name)

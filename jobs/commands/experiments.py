@@ -10,7 +10,7 @@ from jobs.commands.shared import JsonOption, ProjectOption, run_stage
 from jobs.errors import UsageError
 
 app = typer.Typer()
-experiment = typer.Typer(help="Compare a release with the champion on matured labels, half of the entities each.",
+experiment = typer.Typer(help="Compare a release with the champion on matured labels: half of the entities each, or both in one list.",
                          no_args_is_help=True)  # fmt: skip
 app.add_typer(experiment, name="experiment")
 
@@ -27,18 +27,19 @@ def plan(
     variance: Annotated[
         float | None, typer.Option(help="Of one event's value; by default that of a share, baseline (1 - baseline).")
     ] = None,
-    per_day: Annotated[float | None, typer.Option(help="Events a day that the metric is about.")] = None,
+    per_day: Annotated[
+        float | None, typer.Option(help="Events a day that the metric is about; lists with a preference.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say how many labels and days an experiment needs, and what looking at any time costs."""
+    """Say how many labels, or interleaved lists, and days an experiment needs, and what looking at any time costs."""
     known = None
-    if baseline is not None:
-        if per_day is None:
-            raise UsageError("--baseline needs --per-day: the events a day that the metric is about")
-        from jobs.experiment.design import Baseline
+    if per_day is not None:
+        from jobs.experiment.comparison import Known
 
-        spread = baseline * (1 - baseline) if variance is None else variance
-        known = Baseline(mean=baseline, variance=spread, per_day=per_day)
+        known = Known(mean=baseline, variance=variance, per_day=per_day)
+    elif baseline is not None:
+        raise UsageError("--baseline needs --per-day: the events a day that the metric is about")
     run_stage("experiment", project, as_json, action="plan", effect=effect, known=known)
 
 

@@ -1,4 +1,4 @@
-"""Two orders in one list: which side's documents people choose, search by search; pure.
+"""Two orders in one list, and whose choices people prefer, list by list; pure.
 
 Team-draft interleaving (Radlinski, Kurup and Joachims 2008, "How does clickthrough data reflect retrieval quality?"):
 both sides see the same searches, so that it takes far fewer of them than halves of the traffic do.
@@ -7,78 +7,66 @@ both sides see the same searches, so that it takes far fewer of them than halves
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Hashable, Sequence
+from itertools import zip_longest
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
-
-from jobs.release.checks import Check, State
-from jobs.rollout.statistics import proportion
-from jobs.rollout.verdict import AB_TEST, Verdict, conclude
+from numpy.typing import NDArray
 
 Side = Literal["candidate", "stable"]
-MINIMUM = 100
-"""Searches with a preference before anything is decided."""
+Item = TypeVar("Item", bound=Hashable)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Drafted:
+class Drafted(NamedTuple, Generic[Item]):
     """One place of an interleaved list: what is shown there, and whose choice it was."""
 
-    document: str
+    item: Item
     side: Side
+    agreed: bool
+    """Whether both orders are the same down to here: then a lot chose the side, and a click says nothing of it."""
 
 
-def draft(candidate: Sequence[str], stable: Sequence[str], search: str) -> list[Drafted]:
+def draft(candidate: Sequence[Item], stable: Sequence[Item], search: str) -> list[Drafted[Item]]:
     """The interleaved list of two orders: whoever has chosen less chooses next, by lot where both have chosen as much.
 
     The same search gives the same lots, whoever draws them. What only one of the orders has is in the list as well.
+
+    >>> [(one.item, one.side) for one in draft("abc", "bca", "of ships")]
+    [('a', 'candidate'), ('b', 'stable'), ('c', 'candidate')]
     """
-    lots = np.random.default_rng(int.from_bytes(hashlib.blake2b(search.encode(), digest_size=8).digest()))
-    left: dict[Side, list[str]] = {"candidate": list(candidate)[::-1], "stable": list(stable)[::-1]}
-    chosen: dict[Side, int] = {"candidate": 0, "stable": 0}
-    found: list[Drafted] = []
-    taken: set[str] = set()
-    while any(left.values()):
-        ahead = chosen["candidate"] - chosen["stable"]
-        first: Side = "candidate" if ahead < 0 or (ahead == 0 and lots.random() < 0.5) else "stable"
-        for side in (first, "stable" if first == "candidate" else "candidate"):
-            while left[side] and left[side][-1] in taken:
-                left[side].pop()
-            if left[side]:
-                document = left[side].pop()
-                taken.add(document)
+    orders, turns = (candidate, stable), len(candidate) + len(stable)
+    sides: tuple[Side, Side] = ("candidate", "stable")
+    lots = int.from_bytes(hashlib.shake_128(search.encode()).digest(turns // 8 + 1))
+    at, chosen = [0, 0], [0, 0]
+    found: dict[Item, Side] = {}
+    for _ in range(turns):
+        turn = lots & 1 if chosen[0] == chosen[1] else int(chosen[1] < chosen[0])
+        lots >>= 1
+        for side in (turn, 1 - turn):
+            order = orders[side]
+            while at[side] < len(order) and order[at[side]] in found:
+                at[side] += 1
+            if at[side] < len(order):
+                found[order[at[side]]] = sides[side]
                 chosen[side] += 1
-                found.append(Drafted(document=document, side=side))
                 break
-    return found
+        else:
+            break
+    differ = next((at for at, (one, two) in enumerate(zip_longest(candidate, stable)) if one != two), turns)
+    return [Drafted(item, side, at < differ) for at, (item, side) in enumerate(found.items())]
 
 
-def preference(drafted: Iterable[Drafted], clicked: Collection[str]) -> int:
-    """1 where more of the candidate's choices were clicked, -1 where more of the stable side's, 0 where as many."""
-    votes = [1 if one.side == "candidate" else -1 for one in drafted if one.document in clicked]
-    return int(np.sign(sum(votes)))
+def preferences(
+    lists: NDArray[np.int64], candidate: NDArray[np.bool_], clicked: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Of each list, by its number, 1 where more of the candidate's choices were clicked, -1 where more of the stable
+    side's, 0 where as many; the arrays have a value for each row, and clicks where both agreed are left out of them.
 
-
-def judge(preferences: Iterable[int], *, alpha: float, waited: float, deadline: float) -> Verdict:
-    """The verdict on the searches so far, which may be looked at as often as one likes.
-
-    PROMOTE once the candidate is surely preferred in more than half of the searches with a preference, ROLL BACK once
-    it surely is not, or when that is still open at the deadline (both in seconds).
+    >>> yes, no = True, False
+    >>> rows = np.array([0, 0, 1, 1, 2, 2])
+    >>> preferences(rows, np.array([yes, no, yes, no, yes, no]), np.array([yes, no, no, yes, yes, yes])).tolist()
+    [1, -1, 0]
     """
-    votes = [one for one in preferences if one]
-    wins, count = sum(one > 0 for one in votes), len(votes)
-    found = proportion(wins, count, alpha)
-    state = State.PASSED if found.low > 0.5 else State.FAILED if found.high <= 0.5 else State.UNDECIDED
-    share = wins / count if count else None
-    if count < MINIMUM:
-        state, detail = State.UNDECIDED, f"{count} searches with a preference, of {MINIMUM} needed"
-    else:
-        detail = f"the candidate is preferred in {wins:,} of {count:,} searches with a preference"
-        detail += f" ({100 * (1 - alpha):g} % interval {found.low:.3f} to {found.high:.3f})"
-    check = Check(
-        name="preference", value=share, bound=0.5, low=found.low, high=found.high, state=state, rule="low > bound",
-        detail=detail, samples={"searches": count},
-    )  # fmt: skip
-    return conclude([check], AB_TEST, waited=waited, deadline=deadline, where="interleaving", because=detail)
+    votes = np.where(candidate, 1, -1) * clicked
+    return np.sign(np.bincount(lists, weights=votes, minlength=1 if len(lists) else 0)).astype(np.int64)

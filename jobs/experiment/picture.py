@@ -30,7 +30,7 @@ def interval(path: Path, curve: Sequence[Mapping[str, Any]], name: str, least: f
     reach = 1.1 * max([2 * least, *ends])
     axes.set_ylim(-reach, reach), axes.set_ylabel(f"{name}: better by")
     axes.xaxis.set_major_formatter(dates.DateFormatter("%d %b"))
-    axes.xaxis.set_major_locator(dates.AutoDateLocator(minticks=2, maxticks=10))
+    axes.set_xticks(days[:: -(-len(days) // 10) or 1])
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110, metadata={"Software": None})

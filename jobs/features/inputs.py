@@ -8,7 +8,7 @@ from datetime import date, timedelta
 
 from jobs.lake import Lake
 from jobs.spec import Project
-from jobs.storage import current
+from jobs.storage import Published, current, verify
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,7 @@ class CleanDay:
 
     verdict: bool | None
     """Whether what is there now passed validation; None while nothing has judged it."""
-    files: Mapping[str, tuple[str, ...]]
+    tables: Mapping[str, Published]
     digests: Mapping[str, str]
     watermarks: tuple[str, ...]
 
@@ -40,9 +40,13 @@ class CleanDays:
         return self[day].verdict is True
 
     def files(self, days: Iterable[date]) -> dict[str, list[str]]:
-        """The files of every table on the days that may be read."""
-        readable = [self[day] for day in sorted(days) if self.passed(day)]
-        return {table: [path for day in readable for path in day.files.get(table, ())] for table in self.project.tables}
+        """The files of every table on the days that may be read; raises TamperedError for one that was altered since."""
+        found: dict[str, list[str]] = {table: [] for table in self.project.tables}
+        for day in sorted(days):
+            for table, published in self[day].tables.items() if self.passed(day) else ():
+                verify(published)
+                found[table] += published.paths()
+        return found
 
     def inputs(self, first: date, last: date) -> tuple[dict[str, str], str]:
         """The digest of every table and day from `first` to `last`, and the newest watermark among them.
@@ -70,7 +74,7 @@ class CleanDays:
         judged = verdict is not None and digests.items() <= dict(verdict.manifest.inputs).items()
         return CleanDay(
             verdict=bool(verdict.manifest.facts.get("passed")) if verdict and judged else None,
-            files={table: tuple(published.paths()) for table, published in found.items()},
+            tables=found,
             digests=digests,
             watermarks=tuple(published.manifest.watermark for published in found.values()),
         )

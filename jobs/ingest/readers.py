@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jobs.spec import Format
@@ -24,7 +25,10 @@ SUFFIXES: dict[str, Format] = {
     ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet"
 }  # fmt: skip
 LARGEST = 2 << 30
-"""Bytes of a file, and of what a Parquet file unpacks to, above which it is refused unread."""
+"""Bytes of a file, and of what a Parquet file unpacks to, above which it is refused."""
+_A_ROW, _AT_ONCE = 64, 4_096
+"""Bytes that a row costs beside its values, and how many rows are unpacked before anybody looks how much it is."""
+_TEXTS = (pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary(), pa.binary_view())
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -212,12 +216,13 @@ def _read_parquet(data: bytes, wanted: set[str]) -> Records:
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
         rows = file.metadata.num_rows
-        if sum(file.metadata.row_group(i).total_byte_size for i in range(file.num_row_groups)) > LARGEST:
-            raise FileRefused(f"unpacks to more than {LARGEST >> 30} GiB; deliver it in parts", rows=rows)
+        stated = sum(file.metadata.row_group(i).total_byte_size for i in range(file.num_row_groups))
+        if max(stated, rows * _A_ROW) > LARGEST:
+            raise _too_large(rows)
         names = file.schema_arrow.names
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise FileRefused(f"it has column {twice[0]!r} twice", column=twice[0], rows=rows)
-        table = file.read(columns=[name for name in names if name in wanted])
+        table = _unpacked(data, file, [name for name in names if name in wanted])
         table.validate(full=True)
     except (pa.ArrowException, OSError) as error:
         raise FileRefused(f"truncated or damaged Parquet: {str(error).splitlines()[0][:160]}", rows=rows) from None
@@ -229,6 +234,46 @@ def _read_parquet(data: bytes, wanted: set[str]) -> Records:
         return json.dumps(table.slice(place, 1).to_pylist()[0], default=str).encode()
 
     return Records(names=names, columns=columns, lines=list(range(1, table.num_rows + 1)), original=original)
+
+
+def _too_large(rows: int) -> FileRefused:
+    return FileRefused(f"unpacks to more than {LARGEST >> 30} GiB; deliver it in parts", rows=rows)
+
+
+def _unpacked(data: bytes, file: pq.ParquetFile, names: list[str]) -> pa.Table:
+    """The columns of a file; raises FileRefused as soon as they are too large, before they fill the memory.
+
+    What a file states of itself does not bound it: a text that is stored once may stand in every row. So texts are
+    read as places in a dictionary, and their lengths added up before they are written out.
+    """
+    schema = pa.schema([file.schema_arrow.field(name) for name in names])
+    if not names:
+        return file.read(columns=[])
+    texts = [field.name for field in schema if _has_lengths(field.type)]
+    packed = pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts)
+    size, batches = 0, []
+    for batch in packed.iter_batches(_AT_ONCE, columns=names):
+        size += batch.num_rows * _A_ROW + sum(_size(column) for column in batch.columns)
+        if size > LARGEST:
+            raise _too_large(file.metadata.num_rows)
+        columns = [
+            column.dictionary_decode().cast(field.type) if name in texts else column
+            for name, field, column in zip(names, schema, batch.columns, strict=True)
+        ]
+        batches.append(pa.record_batch(columns, schema=schema))
+    return pa.Table.from_batches(batches, schema=schema)
+
+
+def _size(column: pa.Array) -> int:
+    """Bytes of a column's values once each stands for itself."""
+    if not pa.types.is_dictionary(column.type) or not _has_lengths(column.type.value_type):
+        return int(column.nbytes)
+    lengths = pc.binary_length(column.dictionary).cast(pa.int64())
+    return int(pc.sum(lengths.take(column.indices)).as_py() or 0)
+
+
+def _has_lengths(type_: pa.DataType) -> bool:
+    return type_ in _TEXTS
 
 
 def count_rows(data: bytes, name: str) -> int | None:

@@ -39,7 +39,7 @@ _SINCE = """
 """
 _MATURED = """
     SELECT served.request_id, served.event_id, served.event_time, served.served_at, served.release, served.slot,
-           served.score, served.decision, served.degraded, {classes} AS classes, spine.{entity} AS entity, {group} AS group_id, spine.label, spine.label_time
+           served.score, served.decision, served.degraded, served.classes, served.beside, spine.{entity} AS entity, {group} AS group_id, spine.label, spine.label_time
     FROM served JOIN spine USING (event_id)
     WHERE spine.label IS NOT NULL
     ORDER BY served.event_time, served.event_id
@@ -90,10 +90,16 @@ def predictions(lake: Lake, project: Project, first: date, last: date, batch: da
 
 
 def load_served(connection: duckdb.DuckDBPyConnection, inputs: Inputs) -> int:
-    """The rows of the table `served` it creates: of each event of these days the last request, each request once."""
+    """The rows of the table `served` it creates: of each event of these days the last request, each request once.
+
+    Columns that older logs do not have are there, and null.
+    """
     connection.execute("SET TimeZone = 'UTC'")
     files = [path for one in inputs.predictions for path in one.paths()]
     connection.execute(_SERVED, [files, day_start(inputs.first), day_end(inputs.last)])
+    for column in PREDICTIONS.columns:
+        if column.nullable:
+            connection.execute(f'ALTER TABLE served ADD COLUMN IF NOT EXISTS "{column.name}" VARCHAR')
     return int(connection.sql("SELECT count(*) FROM served").fetchall()[0][0])
 
 
@@ -106,11 +112,9 @@ def write_matured(project: Project, inputs: Inputs, batch: date, path: Path) -> 
         served = load_served(connection, inputs)
         files = [file for one in inputs.spines for file in one.paths()]
         connection.register("spine", matured(files, by=batch, after=batch - timedelta(days=MATURED_DAYS)))
-        known = connection.sql("SELECT * FROM served LIMIT 0").columns
-        classes = "served.classes" if "classes" in known else "NULL::VARCHAR"
         group = project.models[-1].group
         grouped = f"spine.{group}::VARCHAR" if group else "NULL::VARCHAR"
-        wanted = _MATURED.format(entity=project.entity, classes=classes, group=grouped)
+        wanted = _MATURED.format(entity=project.entity, group=grouped)
         table = connection.sql(wanted).to_arrow_table()
     pq.write_table(table, path)
     positives = sum(1 for label in table.column("label").to_pylist() if label)
@@ -133,10 +137,13 @@ def label_batches(lake: Lake, project: Project) -> tuple[Published, ...]:
     return published(lake.labels(project.name, day) for day in reversed(chosen))
 
 
-def read_labels(batches: Iterable[Published], since: datetime | None = None) -> pa.Table:
+def read_labels(
+    batches: Iterable[Published], since: datetime | None = None, *, interleaved: bool = False
+) -> pa.Table:  # fmt: skip
     """The label table: of every event its last answer, by which release, and the label that is known for certain.
 
-    What performance, canary and experiment measure by; with `since` only what was served from then on.
+    What performance, canary and experiment measure by; with `since` only what was served from then on. Rows of lists that
+    two releases made together say nothing of either alone: they are left out, or are what is read.
     """
     import duckdb
 
@@ -144,7 +151,12 @@ def read_labels(batches: Iterable[Published], since: datetime | None = None) -> 
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         moment = since or datetime(1, 1, 1, tzinfo=UTC)
-        return connection.sql(_SINCE, params=[files, moment, files]).to_arrow_table()
+        found = connection.sql(_SINCE, params=[files, moment, files]).to_arrow_table()
+    if "beside" not in found.column_names:  # joined before there were such lists
+        return found.slice(0, 0) if interleaved else found
+    import pyarrow.compute as pc
+
+    return found.filter(pc.is_valid(found["beside"]) if interleaved else pc.is_null(found["beside"]))
 
 
 def days(first: date, last: date) -> Iterator[date]:

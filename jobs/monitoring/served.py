@@ -67,7 +67,9 @@ class Window:
         _require_log(self.inputs)
         with duckdb.connect() as connection:
             load_served(connection, self.inputs)
-            log = connection.sql("SELECT event_time, release, score, vector FROM served ORDER BY event_time, event_id")
+            log = connection.sql(
+                "SELECT event_time, release, score, vector FROM served WHERE beside IS NULL ORDER BY event_time, event_id"
+            )
             rows = log.to_arrow_table().to_pylist()
         return _unpacked(rows, self.columns, self.champion.release)
 

@@ -2,6 +2,7 @@
 
 Whatever is missing, undefined or about other data counts as failed. Comparisons are decided by their 95 % intervals
 (paired bootstrap): a baseline must lose by more than noise, and the champion must not be better by more than allowed.
+Slices have many groups, so their intervals are widened until all of them hold together.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Any
 
 from jobs.release.checks import Check, State, state_of
@@ -16,6 +18,8 @@ from jobs.slices import Slice
 from jobs.spec import Gate, Model, Project
 from jobs.training.metrics import LOWER_IS_BETTER
 
+ALPHA = 0.05
+"""One minus the level of the evaluation's intervals, and the chance that any of those of slices is wrong."""
 EXPLAINED_GAP = 1e-6
 """How far the contributions to a score may be from its margin, in log-odds."""
 
@@ -66,6 +70,7 @@ class _Found:
     high: float | None = None
     rows: int | None = None
     positives: int | None = None
+    alpha: float = ALPHA
 
     @staticmethod
     def of(value: Any, interval: Any, samples: Any) -> _Found:
@@ -76,8 +81,22 @@ class _Found:
         rows, positives = _whole(samples.get("rows")), _whole(samples.get("positives"))
         return _Found(_number(value), low, high, rows, positives)
 
+    def of_several(self, comparisons: int) -> _Found:
+        """With the interval that keeps the chance of any wrong one among so many at ALPHA (Bonferroni): either side is
+        as much wider as that of a normal distribution would be."""
+        if self.value is None or self.low is None or self.high is None:
+            return self
+        alpha = ALPHA / comparisons
+        wider = NormalDist().inv_cdf(alpha / 2) / NormalDist().inv_cdf(ALPHA / 2)
+        low, high = (self.value + wider * (end - self.value) for end in (self.low, self.high))
+        return replace(self, low=low, high=high, alpha=alpha)
+
     def check(self, name: str, bound: float | None, good: bool, must: str, rule: str) -> Check:
-        interval = "" if self.low is None else f", 95 % interval {_text(self.low)} to {_text(self.high)}"
+        interval = (
+            ""
+            if self.low is None
+            else f", {100 * (1 - self.alpha):.3g} % interval {_text(self.low)} to {_text(self.high)}"
+        )
         samples = {"rows": self.rows, "positives": self.positives}
         return Check(
             name=name, value=self.value, bound=bound, state=state_of(good), rule=rule, low=self.low, high=self.high,
@@ -130,11 +149,13 @@ def _model(model: Model, gate: Gate, found: Mapping[str, Any], champion: str | N
         if threshold.maximum is not None:
             stays = value.some_below if threshold.surely else value.at_most
             yield stays(f"{name} at most", threshold.maximum)
+    sliced = _mapping(found.get("slices"))
+    comparisons = sum(_comparisons(one, _mapping(sliced.get(one.name))) for one in gate.slices)
     for one in gate.slices:
-        mine = _mapping(_mapping(found.get("slices")).get(one.name))
-        yield from _slice(model, one, mine)
+        mine = _mapping(sliced.get(one.name))
+        yield from _slice(model, one, mine, comparisons)
         if one.maximum_gap is not None:
-            yield _gap(model, one, one.maximum_gap, mine)
+            yield _gap(model, one, one.maximum_gap, mine, comparisons)
     yield _explained(model, _mapping(found.get("explanations")))
     yield from _against_champion(model, gate, found, champion)
 
@@ -173,17 +194,29 @@ def _difference(found: Mapping[str, Any], rival: str, metric: str) -> _Found:
     return _Found.of(one.get("difference"), one, samples)
 
 
-def _slice(model: Model, one: Slice, found: Any) -> Iterable[Check]:
+def _comparisons(one: Slice, found: Mapping[str, Any]) -> int:
+    """How many intervals of a slice decide: of each group that is large enough, and of the gap between two."""
+    found_of = (_of_group(found, group) for group in one.groups)
+    return sum(not _small(one, value) for value in found_of) + bool(found.get("gap"))
+
+
+def _of_group(found: Mapping[str, Any], group: str) -> _Found:
+    figures = _mapping(_mapping(found.get("groups")).get(group))
+    return _Found.of(figures.get("value"), figures, figures)
+
+
+def _small(one: Slice, value: _Found) -> bool:
+    rows, positives = value.rows or 0, value.positives or 0
+    return rows < one.minimum_rows or min(positives, rows - positives) < one.minimum_positives
+
+
+def _slice(model: Model, one: Slice, found: Mapping[str, Any], comparisons: int) -> Iterable[Check]:
     """A check for each group: it fails when its whole interval is beyond a bound, or when it is not there."""
-    groups = _mapping(_mapping(found).get("groups"))
     for group in one.groups:
-        figures, name = _mapping(groups.get(group)), f"{model.name}: {one.metric} of {one.name} {group}"
-        value = _Found.of(figures.get("value"), figures, figures)
+        value, name = _of_group(found, group), f"{model.name}: {one.metric} of {one.name} {group}"
         if value.rows is None or value.positives is None:
             yield _flag(name, False, "the evaluation does not mention this group")
-        elif (
-            value.rows < one.minimum_rows or min(value.positives, value.rows - value.positives) < one.minimum_positives
-        ):
+        elif _small(one, value):
             must = (
                 f"too few to judge, {value.positives:,} positives of {value.rows:,} rows; "
                 f"it takes {one.minimum_rows:,}, and {one.minimum_positives:,} of either kind"
@@ -191,18 +224,19 @@ def _slice(model: Model, one: Slice, found: Any) -> Iterable[Check]:
             small = value.check(name, one.minimum, False, must, "high >= bound")
             yield replace(small, state=State.UNDECIDED, optional=True)
         else:
+            value = value.of_several(comparisons)
             if one.minimum is not None:
                 yield value.some_above(name, one.minimum)
             if one.maximum is not None:
                 yield value.some_below(name, one.maximum)
 
 
-def _gap(model: Model, one: Slice, bound: float, found: Mapping[str, Any]) -> Check:
+def _gap(model: Model, one: Slice, bound: float, found: Mapping[str, Any], comparisons: int) -> Check:
     """Fails when the whole interval of the groups' difference is beyond the bound; undecided below two judged groups."""
     gap = _mapping(found.get("gap"))
     between = gap.get("between") if isinstance(gap.get("between"), list) else []
     name = f"{model.name}: {one.metric} between groups of {one.name}"
-    value = _Found.of(gap.get("value"), gap, gap)
+    value = _Found.of(gap.get("value"), gap, gap).of_several(max(comparisons, 1))
     if "groups" in found and not gap:
         check = value.check(name, bound, False, "fewer than two groups are large enough to compare", "low <= bound")
         return replace(check, state=State.UNDECIDED, optional=True)

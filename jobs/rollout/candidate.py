@@ -13,20 +13,21 @@ from jobs.release.checks import Check, state_of
 from jobs.release.probe import TOLERANCE
 from jobs.rollout.adapters import Routing
 from jobs.rollout.machine import Rollout
-from jobs.rollout.slots import Slots
+from jobs.rollout.slots import Assignment, Slots
 from jobs.spec import Canary
 
 _LOOKS = 3
 
 
 def examine(
-    slots: Slots, router: Routing, lake: Lake, project: str, rollout: Rollout, policy: Canary
-) -> tuple[list[Check], str | None]:
+    slots: Slots, router: Routing, lake: Lake, project: str, rollout: Rollout, policy: Canary,
+    beside: Assignment | None = None,
+) -> tuple[list[Check], str | None]:  # fmt: skip
     """The checks of a start, each made only after the one before it passed, and the candidate's process.
 
     The bundle's bytes, the slot serving just that digest after it answered made-up requests, and how the slot's own
-    process scores the vectors that the release stored when it was trained. Raises ServiceError, with nothing
-    decided, when the slot cannot be drained first.
+    process scores the vectors that the release stored when it was trained; with `beside`, that it holds this release as
+    well. Raises ServiceError, with nothing decided, when the slot cannot be drained first.
     """
     folder = lake.release(project, rollout.release)
     checks: list[Check] = []
@@ -36,7 +37,7 @@ def examine(
         verify_bundle(folder, rollout.digest)
         checks.append(_check("verified", True, "every byte is as its digest says"))
         slots.assign(
-            project, rollout.slot, rollout.release, rollout.digest, rollout.epoch_seen, folder, rollout.rehearse
+            project, rollout.slot, rollout.release, rollout.digest, rollout.epoch_seen, folder, rollout.rehearse, beside
         )
         slots.restart(project, rollout.slot)
         state = slots.wait_ready(project, rollout.slot, rollout.release, slots.ready_seconds)
@@ -46,6 +47,12 @@ def examine(
     same = state.get("digest") == rollout.digest
     checks.append(_check("ready", same, "ready" if same else f"it serves digest {state.get('digest')}"))
     checks.append(parity_check(state.get("parity"), policy.parity_rows))
+    if beside:
+        held = state.get("beside") == beside.release
+        said = (
+            f"it holds {beside.release} as well" if held else f"{beside.release} is not beside it: {state.get('alone')}"
+        )
+        checks.append(_check("beside", held, said))
     return checks, _process(state)
 
 

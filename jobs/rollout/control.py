@@ -19,12 +19,13 @@ from jobs.rollout.machine import Policy, Rollout, State
 from jobs.rollout.measure import kept
 from jobs.rollout.replayed import replayed
 from jobs.rollout.routes import Sharing
+from jobs.rollout.slots import Assignment
 from jobs.rollout.steps import decide_promotion
 from jobs.rollout.verdict import START, Decision, Verdict, conclude
 from jobs.rollout.watch import Watch, seconds_since
 from jobs.services.ports import SLOTS
 from jobs.settings import Settings
-from jobs.spec import Project
+from jobs.spec import Interleaving, Project
 from jobs.storage import locked, pause
 
 
@@ -56,7 +57,7 @@ class Controller:
         if rollout.state != "starting":
             return rollout
         checks, process = candidate.examine(
-            self.slots, self.router, self.lake, self.project.name, rollout, self.project.canary
+            self.slots, self.router, self.lake, self.project.name, rollout, self.project.canary, self._beside(rollout)
         )
         with self._alone():
             now = self.present()
@@ -190,6 +191,13 @@ class Controller:
         )
         return self._save(found[0] if found else 0, rollout), rollout
 
+    def _beside(self, rollout: Rollout) -> Assignment | None:
+        """What the candidate's slot holds beside the candidate: the champion, as its own slot is told to serve it."""
+        if not machine.interleaved(rollout, self.project):
+            return None
+        told = self.slots.assignment(self.project.name, str(rollout.stable_slot))
+        return told and replace(told, beside=None)
+
     def _is_crowned(self, rollout: Rollout) -> bool:
         """Whether an attempt before this one was killed right after it won."""
         champion = self.ledger.champion(self.project.name)
@@ -237,10 +245,16 @@ class Controller:
         weights = machine.traffic(rollout)
         if weights is None:
             return
+        over = isinstance(self.project.experiment, Interleaving) and not machine.interleaved(rollout, self.project)
+        back = rollout.state == "rolling_back"
+        if over and not back:  # before it has all the traffic; on the way back the weights come first
+            self.slots.part(self.project.name, rollout.slot)
         stable = rollout.slot if rollout.first or rollout.state == "promoted" else str(rollout.stable_slot)
         shadow = machine.mirrored(rollout) if self.router.mirrors else None
         if not self.router.holds(self.project.name, Sharing(weights=weights, stable=stable, shadow=shadow)):
             self.router.set_weights(self.project.name, weights, stable=stable, shadow=shadow)
+        if over and back:
+            self.slots.part(self.project.name, rollout.slot)
 
     def _save(self, version: int, rollout: Rollout) -> int:
         return self.ledger.save_rollout(self.project.name, version, rollout.document())

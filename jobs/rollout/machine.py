@@ -16,7 +16,7 @@ from jobs.errors import TidemillError
 from jobs.rollout.steps import weights
 from jobs.rollout.verdict import Decision, Verdict
 from jobs.services.ports import SLOTS
-from jobs.spec import Canary
+from jobs.spec import HALF, Canary, Interleaving, Project
 
 State = Literal["starting", "started", "walking", "promoted", "rolling_back", "rolled_back", "aborted"]
 Policy = Literal["canary", "blue_green", "ab"]
@@ -99,6 +99,14 @@ def traffic(rollout: Rollout) -> dict[str, int] | None:
 def mirrored(rollout: Rollout) -> str | None:
     """The slot that is sent a copy of every request, if any."""
     return rollout.slot if rollout.state == "walking" and rollout.step == SHADOW else None
+
+
+def interleaved(rollout: Rollout, project: Project) -> bool:
+    """Whether the candidate's lists are drafted with the stable release's now: in an experiment, up to half of the
+    traffic."""
+    within = rollout.under_way and rollout.state != "rolling_back" and rollout.percent <= HALF and not rollout.first
+    asked = policy_of(rollout, project.canary).policy == "ab" and rollout.rehearse is None
+    return within and asked and isinstance(project.experiment, Interleaving)
 
 
 def steps_of(rollout: Rollout, policy: Canary) -> tuple[str, ...]:

@@ -19,8 +19,9 @@ from jobs.storage import current
 
 VECTORS = 20_000
 """Of how many of its answers at most: a fixed sample of more."""
-SETTLED = timedelta(seconds=2)
-"""Only answers this old are asked about: by then every slot has written the records of all earlier ones."""
+SETTLED, LANDED = timedelta(seconds=2), timedelta(seconds=10)
+"""Only answers this old are asked about: by then every slot of this machine has written the records of all earlier
+ones, and every slot elsewhere has landed them: it begins another file every 2 to 4 seconds."""
 
 
 def replayed(project: Project, settings: Settings, rollout: Rollout) -> Replayed:
@@ -44,7 +45,7 @@ def _replayed(project: Project, settings: Settings, rollout: Rollout, scratch: P
     from jobs.features.replay.log import Log, text
     from jobs.features.replay.outcome import outcome
 
-    until = datetime.now(UTC) - SETTLED
+    until = datetime.now(UTC) - (SETTLED if settings.routing == "local" else LANDED)
     records = _Records(project, settings)
     mine = records.days(rollout.slot, datetime.fromisoformat(rollout.started_at))
     if not mine:

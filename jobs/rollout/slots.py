@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ _SAMPLE = re.compile(r"^(\w+)\{([^}]*)\} (\S+)$", re.MULTILINE)
 _RESIDENT = re.compile(r"^tidemill_resident_bytes (\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 _UP = ("RUNNING", "STARTING", "BACKOFF")
+BESIDE_SECONDS = 1.0
+"""How often a slot that holds a release beside its own looks whether it is still told to."""
 REHEARSALS = ("slow", "errors", "crash", "leak")
 """What a candidate can be asked to do wrong: bentos/rehearsal.py."""
 
@@ -37,6 +39,8 @@ class Assignment:
     epoch: int
     folder: str
     rehearse: str | None = None
+    beside: Assignment | None = None
+    """The stable release, of a candidate whose lists are interleaved with its."""
 
 
 def assignment_path(settings: Settings, project: str, slot: str) -> Path:
@@ -51,8 +55,11 @@ def read_assignment(path: Path) -> Assignment | None:
     found = mirror.read(path)
     try:
         told = json.loads(found) if found is not None else None
-        return None if told is None else Assignment(**told)
-    except (ValueError, TypeError) as error:
+        if told is None:
+            return None
+        beside = told.pop("beside", None)
+        return Assignment(**told, beside=Assignment(**beside) if beside else None)
+    except (ValueError, TypeError, AttributeError) as error:
         raise TamperedError(
             f"{address(path)} is no assignment ({error}); start the rollout again to have it rewritten"
         ) from None
@@ -94,7 +101,8 @@ class Slots:
         return read_assignment(self._place(project, slot))
 
     def assign(
-        self, project: str, slot: str, release: str, digest: str, epoch: int, folder: Path | str, rehearse: str | None = None
+        self, project: str, slot: str, release: str, digest: str, epoch: int, folder: Path | str, rehearse: str | None = None,
+        beside: Assignment | None = None,
     ) -> Assignment:  # fmt: skip
         """Tells the slot what to serve from its next start; raises UsageError for an unknown slot or rehearsal."""
         if slot not in SLOTS or rehearse not in (None, *REHEARSALS):
@@ -102,14 +110,24 @@ class Slots:
             raise UsageError(f"slot {slot!r} is not blue or green, or rehearsal {rehearse!r} is none of {known}")
         told = Assignment(
             project=project, slot=slot, release=release, digest=digest, epoch=epoch,
-            folder=address(Path(folder).absolute()), rehearse=rehearse,
+            folder=address(Path(folder).absolute()), rehearse=rehearse, beside=beside,
         )  # fmt: skip
-        self._write(project, slot, json.dumps(asdict(told), indent=1).encode())
+        self._write(project, slot, _text(told))
         return told
 
     def clear(self, project: str, slot: str) -> None:
         """Tells the slot to serve nothing from its next start."""
         self._place(project, slot).unlink(missing_ok=True)
+
+    def part(self, project: str, slot: str) -> None:
+        """Has the slot answer by its own release alone, as it runs: in a few seconds at most, which are waited for."""
+        told = self.assignment(project, slot)
+        if told is None or told.beside is None:
+            return
+        self._write(project, slot, _text(replace(told, beside=None)))
+        deadline = time.monotonic() + 3 * BESIDE_SECONDS
+        while time.monotonic() < deadline and self.state(project, slot).get("beside"):
+            time.sleep(self.pause)
 
     def restart(self, project: str, slot: str) -> None:
         """Restarts the slot's process, which drains first; give it no traffic before. Raises ServiceError."""
@@ -184,6 +202,10 @@ class Slots:
         except httpx.HTTPError:
             return None
         return _own(answer.text, route)
+
+
+def _text(told: Assignment) -> bytes:
+    return json.dumps(asdict(told), indent=1).encode()
 
 
 def program(project: str, slot: str) -> str:

@@ -109,5 +109,5 @@ def unmeasured_before(rollout: Rollout) -> int:
 
 
 def seconds_since(moment: str | None) -> float:
-    """How long ago that was; 0 for what has not been yet."""
-    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds() if moment else 0.0
+    """How long ago that was; 0 for what has not been yet, by a clock that was put back too."""
+    return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()) if moment else 0.0

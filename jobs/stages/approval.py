@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from jobs import mirror
 from jobs.errors import GateRejected, UsageError
-from jobs.lake import Lake
+from jobs.lake import Lake, address
 from jobs.pages import inline, page
 from jobs.release.approval import KIND, NOTED, answered, form
 from jobs.release.ledger import Ledger
@@ -15,7 +16,7 @@ from jobs.rollout.verdict import Decision
 from jobs.settings import Settings
 from jobs.spec import Approval, Project
 from jobs.stages.evaluate import read_evaluation
-from jobs.storage import Published, require, verify, write_atomically
+from jobs.storage import Published, require, verify
 from jobs.training.candidates import read_training
 from jobs.training.card import card, shortened
 
@@ -86,8 +87,8 @@ def _shown(
     plots = [(path.stem.replace("-", ": "), inline(path)) for path in sorted(evaluation.folder.glob("*.png"))]
     path = folder / PAGE
     html = page("approval.html.j2", project=project, policy=policy, document=document, cards=cards, plots=plots)
-    write_atomically(path, html.encode())
-    brief = {name: shortened(text) for name, text in cards.items()}
-    body = form(project, policy, document, brief, str(path))
+    mirror.write(path, html.encode())
+    brief, place = {name: shortened(text) for name, text in cards.items()}, address(path)
+    body = form(project, policy, document, brief, place)
     subject = f"{project.title}: may run {run} be registered?"
-    return Result(line=f"{subject}\n\n{body}", facts={"run": run, "subject": subject, "body": body, "page": str(path)})
+    return Result(line=f"{subject}\n\n{body}", facts={"run": run, "subject": subject, "body": body, "page": place})

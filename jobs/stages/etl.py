@@ -22,7 +22,7 @@ from jobs.projects import hook
 from jobs.result import Result
 from jobs.settings import Settings
 from jobs.spec import Project, Source
-from jobs.storage import Published, current, digest_code, digest_of, publish
+from jobs.storage import Published, current, digest_code, digest_of, publish, verify
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -92,8 +92,11 @@ def _clean(
     """One Spark job for all the days; returns how many partitions it changed."""
     from jobs.spark import place, session
 
-    spark = session(settings)
     read = {key for inputs in days.values() for key in raw if f"{key[0]}/{key[1]}" in inputs}
+    if settings.spark_files == "local":
+        for key in read:
+            verify(raw[key])
+    spark = session(settings)
     tables = {
         source.name: _events(
             spark,

@@ -1,4 +1,4 @@
-"""experiment: compare a release with the champion on matured labels, half of the entities each."""
+"""experiment: compare a release with the champion on matured labels, in halves of the entities or in one list."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from jobs.errors import TidemillError, UsageError
-from jobs.experiment import design as designing
-from jobs.experiment import measures, picture, reading
-from jobs.experiment.arms import Sources, arms, baseline
-from jobs.experiment.design import Baseline, Design
-from jobs.experiment.reading import Arms
+from jobs.experiment import picture, reading
+from jobs.experiment.arms import Sources
+from jobs.experiment.comparison import Comparison, Known, Read
+from jobs.experiment.halves import Halves
+from jobs.experiment.interleaved import Interleaved
 from jobs.lake import Lake
-from jobs.monitoring.labels import read_labels
 from jobs.monitoring.report import REPORT, RESULT
 from jobs.pages import inline, page
 from jobs.release.ledger import Ledger
 from jobs.result import Result
 from jobs.rollout.control import Controller
 from jobs.rollout.machine import Rollout, policy_of
-from jobs.rollout.verdict import Decision, Verdict
+from jobs.rollout.verdict import Decision
 from jobs.rollout.watch import seconds_since
 from jobs.settings import Settings
-from jobs.spec import HALF, Experiment, Project
+from jobs.spec import HALF, Interleaving, Project
 from jobs.storage import digest_code, digest_of, publish, write_atomically
 
 KIND = "experiment"
@@ -40,22 +39,29 @@ def run(
     action: str,
     release: str | None = None,
     effect: float | None = None,
-    known: Baseline | None = None,
+    known: Known | None = None,
     reason: str = "by hand",
 ) -> Result:
     """What plan, start, read or stop came to: exit 0 done or decided, 1 rolled back, 99 undecided or nothing to do.
 
     Raises UsageError when the project declares no experiment.
     """
-    if project.experiment is None:
-        raise UsageError(
-            f"project {project.name!r} declares no experiment; nothing was changed. Give its Project an "
-            "`experiment=Experiment(primary=…, minimum_effect=…)` in its spec.py"
-        )
+    compared: Comparison
+    match project.experiment:
+        case None:
+            raise UsageError(
+                f"project {project.name!r} declares no experiment; nothing was changed. Give its Project an "
+                "`experiment=Experiment(primary=…, minimum_effect=…)`, or of a ranking an "
+                "`experiment=Interleaving(minimum_effect=…)`, in its spec.py"
+            )
+        case Interleaving() as policy:
+            compared = Interleaved(project=project, policy=policy)
+        case policy:
+            compared = Halves(project=project, policy=policy)
     if action == "plan" and known:
-        return _plan(project, project.experiment, known, effect)
+        return compared.plan(known, None, None, effect)
     with Ledger(settings.need("database_url")) as ledger:
-        study = _Study(project=project, policy=project.experiment, settings=settings, ledger=ledger)
+        study = _Study(project=project, compared=compared, settings=settings, ledger=ledger)
         match action:
             case "plan":
                 return study.plan(effect)
@@ -74,7 +80,7 @@ class _Study:
     """One project's experiment, its ledger and its lake."""
 
     project: Project
-    policy: Experiment
+    compared: Comparison
     settings: Settings
     ledger: Ledger
 
@@ -83,13 +89,12 @@ class _Study:
         return Lake(self.settings.lake_uri)
 
     def plan(self, effect: float | None) -> Result:
-        found = self._baseline()
-        if found is None:
-            raise UsageError(
-                f"project {self.project.name!r} has no matured label of its champion to plan with; run `tidemill labels`, "
-                "or give --baseline, --variance and --per-day"
-            )
-        return _plan(self.project, self.policy, found, effect)
+        return self.compared.plan(None, Sources.of(self.lake, self.project), self._champion, effect)
+
+    @property
+    def _champion(self) -> str | None:
+        champion = self.ledger.champion(self.project.name)
+        return champion.release if champion else None
 
     def start(self, release: str | None) -> Result:
         rollout = Controller(self.project, self.settings, self.ledger).start(release, None, "ab")
@@ -102,12 +107,12 @@ class _Study:
             line = f"experiment: {rollout.release} was rolled back at its start: {rollout.reason}"
             return Result(line=line, facts={**_facts(rollout), "verdict": Decision.ROLL_BACK.value}, exit_code=1)
         if self._newest(rollout) is None:
-            size = self._planned()
-            said = f"{size.labels} labels planned" if size else "too little is known to plan it"
+            size = self.compared.planned(Sources.of(self.lake, self.project), self._champion)
+            said = f"{size['planned']} planned" if size else "too little is known to plan it"
             document: dict[str, Any] = {
                 "verdict": Decision.HOLD.value, "rule": "", "checks": [], "reason": f"experiment started; {said}",
-                "design": size.document() if size else None, "planned": size.labels if size else reading.PLANNED,
-                "policy": repr(self.policy),
+                "design": size, "planned": size["planned"] if size else reading.PLANNED,
+                "policy": repr(self.project.experiment),
             }  # fmt: skip
             self.ledger.record_verdict(self.project.name, KIND, rollout.release, Decision.HOLD, document)
         recorded = self._newest(rollout) or {}
@@ -168,97 +173,45 @@ class _Study:
                 return dict(one.document)
         return None
 
-    def _baseline(self) -> Baseline | None:
-        champion, labels = self.ledger.champion(self.project.name), Sources.of(self.lake, self.project).labels
-        if champion is None or not labels:
-            return None
-        found = baseline(self.project, read_labels(labels[-1:]), champion.release, self.policy.primary)
-        return found if found.per_day else None
-
-    def _planned(self) -> Design | None:
-        found = self._baseline()
-        try:
-            return designing.design(self.policy, found, self.project.label.delay_days) if found else None
-        except ValueError:
-            return None
-
     def _read(self, rollout: Rollout, planned: int | None) -> dict[str, Any]:
         """The reading of what is ingested and labelled by now, published with its page and recorded."""
-        champion = self.ledger.champion(self.project.name)
+        champion = self._champion
         if champion is None:
             raise TidemillError(f"project {self.project.name!r} has no champion to compare with; nothing was read")
-        since, sources = datetime.fromisoformat(str(rollout.step_started_at)), Sources.of(self.lake, self.project)
-        waited, planned = seconds_since(rollout.step_started_at), planned or reading.PLANNED
-        found = arms(self.project, sources, candidate=rollout.release, stable=champion.release, since=since)
-        verdict = reading.judge(self.policy, found, planned=planned, waited=waited)
+        sources, waited = Sources.of(self.lake, self.project), seconds_since(rollout.step_started_at)
+        found = self.compared.read(sources, rollout, champion, planned, waited)
         document = {
-            **verdict.document(), "release": rollout.release, "stable": champion.release, "since": since.isoformat(),
-            "planned": planned, "requests": found.assignment.requests,
-            "labels": len(found.candidate) + len(found.stable), "metrics": _metrics(self.policy, found),
+            **found.verdict.document(), "release": rollout.release, "stable": champion,
+            "since": self.compared.since(rollout).isoformat(), **found.facts,
         }  # fmt: skip
-        code = digest_code(reading, measures, picture)
         published = publish(
             self.lake.experiment(self.project.name, rollout.release),
-            lambda folder: self._write(folder, document, found, verdict, planned),
-            inputs={**sources.digests, "document": digest_of(json.loads(json.dumps(document))), "code": code},
+            lambda folder: self._write(folder, document, found),
+            inputs={
+                **sources.digests, "document": digest_of(json.loads(json.dumps(document))),
+                "code": digest_code(*self.compared.code),
+            },
             watermark=sources.watermark,
-        )
+        )  # fmt: skip
         document["report"] = published.address(REPORT)
-        self.ledger.record_verdict(self.project.name, KIND, rollout.release, verdict.decision, document)
+        self.ledger.record_verdict(self.project.name, KIND, rollout.release, found.verdict.decision, document)
         return document
 
-    def _write(self, folder: Path, document: dict[str, Any], found: Arms, verdict: Verdict, planned: int) -> int:
-        curve = reading.curve(self.policy, found, planned)
+    def _write(self, folder: Path, document: dict[str, Any], found: Read) -> int:
         drawn = None
-        if any(one["value"] is not None for one in curve):
+        if any(one["value"] is not None for one in found.curve):
             with tempfile.TemporaryDirectory() as scratch:
                 path = Path(scratch) / "interval.png"
-                picture.interval(path, curve, self.policy.primary.name, self.policy.minimum_effect)
+                picture.interval(path, found.curve, found.page["measured"], found.page["least"])
                 drawn = inline(path)
-        kinds = {self.policy.primary.name: "primary"}
-        kinds |= {one.name: "guardrail" for one in self.policy.guardrails}
-        kinds |= {one.name: "secondary" for one in self.policy.secondary}
         html = page(
-            "experiment.html.j2", project=self.project, policy=self.policy, result=document, picture=drawn, kinds=kinds,
-            delay=self.project.label.delay_days, alpha=reading.share_of_alpha(self.policy),
+            "experiment.html.j2", project=self.project, result=document, picture=drawn,
+            delay=self.project.label.delay_days, **found.page,
         )  # fmt: skip
         write_atomically(folder / REPORT, html.encode())
-        text = json.dumps({**document, "curve": curve}, indent=1, default=str)
+        text = json.dumps({**document, "curve": found.curve}, indent=1, default=str)
         write_atomically(folder / RESULT, text.encode())
-        return len(found.candidate) + len(found.stable)
-
-
-def _plan(project: Project, policy: Experiment, found: Baseline, effect: float | None) -> Result:
-    delay, name, most = project.label.delay_days, policy.primary.name, policy.maximum_days
-    try:
-        one = designing.design(policy, found, delay, effect)
-    except ValueError as error:
-        raise UsageError(f"{error}; give --baseline, --variance and --per-day, or another --effect") from None
-    others = [designing.design(policy, found, delay, factor * one.effect) for factor in (0.5, 2.0)]
-    least, fits = designing.detectable(policy, found, delay), one.days <= most
-    line = (
-        f"experiment plan: {name} {found.mean:.4g}; to find {one.effect:g} better with power {policy.power:g} and "
-        f"alpha {policy.alpha:g}: {one.labels} labels ({one.labels_fixed} with a single look at the end, "
-        f"{one.price:.2f} times as many for looking at any time), {one.days} days at {found.per_day:.0f} a day, "
-        f"{delay} of them until the last label is known"
-    )
-    if not fits:
-        line += f". Too long for {most} days, in which {least:.3g} can be found"
-    facts = {
-        **one.document(), "fits": fits, "maximum_days": most, "detectable": least, "baseline": vars(found),
-        "alternatives": [other.document() for other in others],
-    }  # fmt: skip
-    return Result(line=line, facts=facts)
-
-
-def _metrics(policy: Experiment, found: Arms) -> dict[str, Any]:
-    """Each metric's mean on either side, None where it is undefined, and its events."""
-    told: dict[str, Any] = {}
-    for metric in (policy.primary, *policy.guardrails, *policy.secondary):
-        sides = [measures.sample(metric, one) for one in (found.candidate, found.stable)]
-        means = [side.mean if side.count else None for side in sides]
-        told[metric.name] = {"candidate": means[0], "stable": means[1], "events": [side.count for side in sides]}
-    return told
+        return found.rows
 
 
 def _told(document: dict[str, Any], rollout: Rollout) -> Result:

@@ -19,7 +19,8 @@ from jobs.progress import track
 from jobs.result import Result
 from jobs.settings import Settings
 from jobs.spec import Project
-from jobs.storage import Published, current, publish
+from jobs.storage import Published, current, publish, verify
+from jobs.volumes import unusual
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,12 +37,15 @@ def run(project: Project, settings: Settings, *, batches: Batches, force: bool =
     if not any(day in batches for day in cleaned):
         return Result(
             line=f"nothing cleaned for {project.name} {batches}; `tidemill etl` comes first",
-            facts={"passed": 0, "failed": 0, "changed": 0, "failures": {}, "batches": []},
+            facts={"passed": 0, "failed": 0, "changed": 0, "failures": {}, "unusual": {}, "batches": []},
             exit_code=99,
         )
     inputs = {day: {name: one.digest for name, one in tables.items()} | suites for day, tables in cleaned.items()}
     known = {day: current(lake.validation(project.name, day)) for day in cleaned}
     stale = [day for day, one in known.items() if force or one is None or dict(one.manifest.inputs) != inputs[day]]
+    for day in stale:
+        for one in cleaned[day].values():
+            verify(one)
     if stale:
         began, docs = time.time_ns(), mirror.fetch_all(lake.data_docs())
         checker = Checker(project.name, docs)
@@ -111,12 +115,15 @@ def _result(project: Project, batches: Batches, lake: Lake, known: dict[date, Pu
         "expectations": expectations,
         "changed": changed,
         "failures": failures,
+        "unusual": unusual(project, lake, [day for day in known if day in batches]),
         "docs": address(lake.data_docs() / "index.html"),
         "batches": [
             {"batch": day.isoformat(), "passed": one.manifest.facts["passed"]} for day, one in sorted(known.items())
         ],
     }
     line = f"validated {project.name} {batches}: {facts['passed']} days passed, {len(failures)} failed, {expectations} expectations"
+    for batch, told in facts["unusual"].items():
+        line += f"; {batch}: {', '.join(told)}"
     if not failures:
         return Result(line=line, facts=facts)
     day, reasons = next(iter(failures.items()))

@@ -22,19 +22,23 @@ from jobs.training import (
     class_calibration,
     class_metrics,
     distributed,
+    examination,
     exports,
+    factors,
     fitting,
     imbalance,
     learners,
     metrics,
     plots,
+    ranking_metrics,
+    retrieval_metrics,
     splits,
     tuning,
 )  # fmt: skip
 from jobs.training.fitting import Configuration, Fitted, Judged, fit
 from jobs.training.frame import TrainingFrame, outcomes_of, read_frame
 from jobs.training.metrics import Outcomes
-from jobs.training.tasks import binary, multiclass
+from jobs.training.tasks import binary, multiclass, ranking, retrieval
 from jobs.training.tasks.task import Task
 from jobs.training.tuning import Tuned, tune
 
@@ -112,7 +116,9 @@ def code() -> str:
         class_calibration,
         class_metrics,
         distributed,
+        examination,
         exports,
+        factors,
         fitting,
         imbalance,
         learners,
@@ -120,6 +126,10 @@ def code() -> str:
         multiclass,
         plots,
         probability,
+        ranking,
+        ranking_metrics,
+        retrieval,
+        retrieval_metrics,
         splits,
         tuning,
     )

@@ -93,6 +93,8 @@ class XGBoost:
     def __init__(self, *, objective: Params) -> None:
         self._objective = objective
 
+    forest: ClassVar[int] = 3
+    """The most trees a round, each of a draw of its own; a tuning looks after as many trees, whatever their number."""
     start: ClassVar[Params] = {
         "max_depth": 4, "eta": 0.08, "min_child_weight": 1.0, "subsample": 0.8, "colsample_bynode": 0.4,
         "lambda": 1.0, "num_parallel_tree": 1,
@@ -106,7 +108,7 @@ class XGBoost:
             "subsample": trial.suggest_float("subsample", 0.5, 1.0),
             "colsample_bynode": trial.suggest_float("colsample_bynode", 0.25, 1.0),
             "lambda": trial.suggest_float("lambda", 0.3, 30, log=True),
-            "num_parallel_tree": trial.suggest_int("num_parallel_tree", 1, 3),
+            "num_parallel_tree": trial.suggest_int("num_parallel_tree", 1, self.forest),
         }
 
     def pinned(self, params: Params, increasing: Sequence[int], seed: int) -> dict[str, Any]:

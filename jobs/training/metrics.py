@@ -88,24 +88,29 @@ def measured(names: Iterable[str], outcomes: Outcomes, scores: Scores) -> dict[s
     return {name: value if np.isfinite(value) else None for name, value in values.items()}
 
 
-def resampled(name: str, outcomes: Outcomes, scores: Scores, *, seed: int) -> Scores:
+def resampled(
+    name: str, outcomes: Outcomes, scores: Scores, *, seed: int, unit: NDArray[np.int64] | None = None
+) -> Scores:
     """The metric in bootstrap resamples of the entities (or groups), which keep or lose all of their rows together.
 
     Rows of one entity are not independent of one another; resampling rows would claim to know too much. The
-    same outcomes and seed give the same resamples, whatever the scores: two arrays of them are paired.
+    same outcomes and seed give the same resamples, whatever the scores: two arrays of them are paired. Rows with the
+    same number in `unit` belong together instead, where it is given.
     """
     value = prepared(name, outcomes, scores)
     if not len(scores):
         return np.full(RESAMPLES, np.nan)
     random = np.random.default_rng(seed)
-    known, codes = np.unique(outcomes.unit, return_inverse=True)
+    known, codes = np.unique(outcomes.unit if unit is None else unit, return_inverse=True)
     drawn = (np.bincount(random.integers(0, len(known), len(known)), minlength=len(known)) for _ in range(RESAMPLES))
     return np.array([value(counts[codes].astype(np.float64)) for counts in drawn])
 
 
-def interval(name: str, outcomes: Outcomes, scores: Scores, *, seed: int) -> tuple[float, float]:
-    """The metric's 95 % interval, by bootstrap of the entities; NaN where it is undefined."""
-    return middle(resampled(name, outcomes, scores, seed=seed))
+def interval(
+    name: str, outcomes: Outcomes, scores: Scores, *, seed: int, unit: NDArray[np.int64] | None = None
+) -> tuple[float, float]:
+    """The metric's 95 % interval, by bootstrap as `resampled` does it; NaN where it is undefined."""
+    return middle(resampled(name, outcomes, scores, seed=seed, unit=unit))
 
 
 def difference_intervals(

@@ -18,17 +18,24 @@ from jobs.training.tasks import task_of
 
 def groups_of(one: Slice, model: Model, rows: Frame) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """Each group's name and its rows; none when the frame has no such column."""
-    if one.column in model.inputs:
-        column: NDArray[Any] = rows.vectors[:, model.inputs.index(one.column)]
-    elif one.column in rows.payload:
-        column = rows.payload[one.column]
-    else:
+    column = _column(one.column, model, rows)
+    if column is None:
         return
     if one.values:
         yield from ((name, np.asarray(column == value)) for name, value in zip(one.groups, one.values, strict=True))
         return
     band = np.searchsorted(one.edges, column.astype(np.float64), side="right")
     yield from ((name, band == index) for index, name in enumerate(one.groups))
+
+
+def _column(name: str, model: Model, rows: Frame) -> NDArray[Any] | None:
+    return rows.vectors[:, model.inputs.index(name)] if name in model.inputs else rows.payload.get(name)
+
+
+def _unit(one: Slice, model: Model, rows: Frame) -> NDArray[np.int64] | None:
+    """What the slice's groups are about, as a number for each value; None for the project's entity."""
+    column = _column(one.by, model, rows) if one.by else None
+    return None if column is None else np.unique(column.astype(str), return_inverse=True)[1]
 
 
 def sliced(model: Model, slices: Sequence[Slice], rows: Frame, scores: NDArray[np.float64]) -> dict[str, Any]:
@@ -41,7 +48,7 @@ def sliced(model: Model, slices: Sequence[Slice], rows: Frame, scores: NDArray[n
     outcomes, positive = outcomes_of(rows), task_of(model).positive(rows.label)
     for one in slices:
         groups: dict[str, Any] = {}
-        judged: dict[str, tuple[float, NDArray[np.intp]]] = {}
+        unit, judged = _unit(one, model, rows), dict[str, tuple[float, NDArray[np.intp]]]()
         for name, mask in groups_of(one, model, rows):
             inside = np.flatnonzero(mask)
             count, positives = len(inside), int(positive[inside].sum())
@@ -54,7 +61,8 @@ def sliced(model: Model, slices: Sequence[Slice], rows: Frame, scores: NDArray[n
             figures: Mapping[str, float | None] = dict.fromkeys(("value", "low", "high"))
             if not group["too_few"]:
                 happened, theirs = outcomes.take(inside), scores[inside]
-                low, high = interval(one.metric, happened, theirs, seed=model.seed)
+                whole = None if unit is None else unit[inside]
+                low, high = interval(one.metric, happened, theirs, seed=model.seed, unit=whole)
                 figures = {"value": measure(one.metric, happened, theirs), "low": low, "high": high}
             group |= {key: None if value is None or not np.isfinite(value) else value for key, value in figures.items()}
             groups[name] = group
@@ -69,7 +77,7 @@ def sliced(model: Model, slices: Sequence[Slice], rows: Frame, scores: NDArray[n
             "minimum_positives": one.minimum_positives,
             "groups": groups,
             "maximum_gap": one.maximum_gap,
-            "gap": _gap(one, judged, outcomes, scores, model.seed) if one.maximum_gap is not None else None,
+            "gap": _gap(one, judged, outcomes, scores, unit, model.seed) if one.maximum_gap is not None else None,
         }
     return found
 
@@ -79,6 +87,7 @@ def _gap(
     judged: Mapping[str, tuple[float, NDArray[np.intp]]],
     outcomes: Outcomes,
     scores: NDArray[np.float64],
+    unit: NDArray[np.int64] | None,
     seed: int,
 ) -> dict[str, Any] | None:
     """How far the groups of the greatest and the least figure are apart, and its 95 % interval; None below two groups.
@@ -88,10 +97,11 @@ def _gap(
     if len(judged) < 2:
         return None
     least, most = (choose(judged, key=lambda name: judged[name][0]) for choose in (min, max))
-    drawn = [
-        resampled(one.metric, outcomes.take(judged[name][1]), scores[judged[name][1]], seed=seed + place)
-        for place, name in enumerate((least, most))
-    ]
+    drawn = []
+    for place, name in enumerate((least, most)):
+        inside = judged[name][1]
+        whole = None if unit is None else unit[inside]
+        drawn.append(resampled(one.metric, outcomes.take(inside), scores[inside], seed=seed + place, unit=whole))
     low, high = middle(drawn[1] - drawn[0])
     known = np.isfinite([low, high]).all()
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -164,5 +165,20 @@ def _storage(place: str | Path) -> Any:
 
     if isinstance(place, Path):
         place.parent.mkdir(parents=True, exist_ok=True)
-        return optuna.storages.JournalStorage(JournalFileBackend(str(place), JournalFileOpenLock(str(place))))
+        lock = JournalFileOpenLock(str(place))
+        _mend(place, lock)
+        return optuna.storages.JournalStorage(JournalFileBackend(str(place), lock))
     return optuna.storages.RDBStorage(place, engine_kwargs={"pool_pre_ping": True})
+
+
+def _mend(journal: Path, lock: Any) -> None:
+    """Takes off a last line that was only written in part: by a process that was killed, or onto a full disk."""
+    if not journal.exists():
+        return
+    lock.acquire()
+    try:
+        whole = journal.read_bytes().rpartition(b"\n")
+        if whole[2]:
+            os.truncate(journal, len(whole[0]) + len(whole[1]))
+    finally:
+        lock.release()

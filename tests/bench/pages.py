@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +11,6 @@ from tests.bench.measure import Figures
 TITLES = {
     "point_in_time": "Point-in-time join: 1,000,000 labels, 24 features",
     "point_in_time_10m": "Point-in-time join: 10,000,000 labels, 24 features",
-    "live_windows": "Twelve live windows for 1,000,000 events",
     "materialize_sqlite": "Materialization: 100,000 entities, 24 features, SQLite",
     "materialize_redis": "Materialization: 100,000 entities, 24 features, Redis",
     "read_1_sqlite": "Reading 1 entity, SQLite",
@@ -29,15 +29,15 @@ _LEFT_OUT = ("rows", "values", "calls", "vectors")
 
 
 def write(results: Mapping[str, Mapping[str, Figures]], page: Path) -> None:
-    """Replaces what is between the markers of the page with a table for each result; raises ValueError without them."""
+    """Puts a table for each result between the page's markers, where others stay as they are; raises ValueError without."""
     text = page.read_text()
     begin, end = "<!-- results begin -->\n", "<!-- results end -->"
     before, rest = text.split(begin)
-    after = rest.split(end)[1]
+    there, after = rest.split(end)
+    known = {table.split("**")[1]: table for table in re.split(r"(?=\n\*\*)", there)[1:]}
     tables = [
-        _table(title, results[name], reads=name.startswith("read_"))
+        _table(title, results[name], reads=name.startswith("read_")) if name in results else known.get(title, "")
         for name, title in TITLES.items()
-        if name in results
     ]
     page.write_text(f"{before}{begin}{''.join(tables)}{end}{after}")
 

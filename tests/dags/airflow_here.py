@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +25,32 @@ ORCHESTRATE = ROOT / ".venv" / "orchestrate" / "bin"
 PARTS = (["api-server"], ["scheduler", "--skip-serve-logs"], ["dag-processor"], ["triggerer", "--skip-serve-logs"])
 ASKING = Path(__file__).parent / "asking"
 """On Python's path it adds a project of that name, which asks a person before it registers."""
+SHORT = Path(__file__).parent / "short"
+"""DAGs of these tests, of the same stages with less time."""
 RECORDER = f"""#!{sys.executable}
 # Writes down how it was called, then answers as the test laid down for this command, or runs the real one.
-import json, os, pathlib, sys
+import json, os, pathlib, subprocess, sys, time
 here = pathlib.Path(__file__).parent
 with (here / "calls.jsonl").open("a") as calls:
-    calls.write(json.dumps({{"arguments": sys.argv[1:], "environment": dict(os.environ)}}) + "\\n")
-if (here / "real").exists():
+    call = {{"arguments": sys.argv[1:], "environment": dict(os.environ), "pid": os.getpid()}}
+    calls.write(json.dumps(call) + "\\n")
+if (here / "real").exists() and sys.argv[1] in ((here / "real").read_text() or sys.argv[1]).split():
+    try:
+        (here / "pause").rename(here / "paused")
+        os.environ["TIDEMILL_FAULT_PAUSE"] = (here / "paused").read_text()
+    except FileNotFoundError:
+        pass
     os.execv({str(ROOT / ".venv" / "jobs" / "bin" / "tidemill")!r}, ["tidemill", *sys.argv[1:]])
 answers = json.loads((here / "answers.json").read_text())
 left = answers.get(" ".join(sys.argv[1:3]), answers.get(sys.argv[1], []))
 code, line = left.pop(0) if left else (0, "done")
 (here / "answers.json").write_text(json.dumps(answers))
 print(line, flush=True)
+if code == "hang":
+    subprocess.Popen(["sleep", "600"])
+    time.sleep(600)
+if code == "killed":
+    os.kill(os.getpid(), 9)
 sys.exit(code)
 """
 
@@ -60,39 +73,62 @@ class Airflow:
             **airflow.environment(settings, own),
             "TIDEMILL_COMMAND": str(self.command),
             "TIDEMILL_LAKE_URI": settings.lake_uri,
-            "PYTHONPATH": os.pathsep.join(map(str, [ASKING, ROOT])),
+            "PYTHONPATH": os.pathsep.join(map(str, [ASKING, ROOT, ROOT / "dags"])),
+            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(
+                [
+                    {
+                        "name": name,
+                        "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+                        "kwargs": {"path": str(path)},
+                    }
+                    for name, path in (("dags-folder", ROOT / "dags"), ("short", SHORT))
+                ]
+            ),
             "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "3",
         }
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.scheduler: subprocess.Popen[bytes]
 
     def __enter__(self) -> Airflow:
         self.answers({})
         self.run("db", "migrate")
         self.run("pools", "import", str(airflow.pools_file(self.settings)))
         for part in PARTS:
-            log = (self.folder / f"{part[0]}.log").open("wb")
-            self.processes.append(
-                subprocess.Popen(
-                    [ORCHESTRATE / "airflow", *part],
-                    env=self.environment,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                )
-            )
-        self.until(lambda: len(self.query("SELECT dag_id FROM dag WHERE NOT is_stale")) >= 4 * len(NAMES) + 4, 120)
+            started = self.start(*part)
+            if part[0] == "scheduler":
+                self.scheduler = started
+        self.until(lambda: len(self.query("SELECT dag_id FROM dag WHERE NOT is_stale")) >= 4 * len(NAMES) + 5, 120)
         self.until(lambda: self.query("SELECT 1 FROM job WHERE job_type = 'TriggererJob' AND state = 'running'"), 120)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in self.processes:
-            os.killpg(process.pid, signal.SIGTERM)
-        for process in self.processes:
-            try:
+        self.stop(*self.processes)
+
+    def start(self, *part: str, **more: str) -> subprocess.Popen[bytes]:
+        """Another of Airflow's processes, with more in its environment."""
+        with (self.folder / f"{part[0]}.log").open("ab") as log:
+            started = subprocess.Popen(
+                [ORCHESTRATE / "airflow", *part],
+                env=self.environment | more,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.processes.append(started)
+        return started
+
+    def stop(self, *processes: subprocess.Popen[bytes]) -> None:
+        """Ends them with what they started, and waits for it."""
+        for process in processes:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+        for process in processes:
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(8)
-            except subprocess.TimeoutExpired:
+            with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            process.wait()
+        self.processes = [one for one in self.processes if one not in processes]
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Airflow's own command line."""
@@ -116,16 +152,18 @@ class Airflow:
             time.sleep(0.5)
         return answer
 
-    def answers(self, answers: dict[str, list[tuple[int, str]]]) -> None:
-        """What the command answers, call by call, instead of doing anything; "done" for ever after."""
+    def answers(self, answers: dict[str, list[tuple[int | str, str]]]) -> None:
+        """What the command answers, call by call, instead of doing anything, with "hang" never, with "killed" by a kill -9; "done" for ever after."""
         (self.folder / "answers.json").write_text(json.dumps(answers))
         (self.folder / "calls.jsonl").write_text("")
 
     @contextmanager
-    def real_stages(self) -> Iterator[None]:
-        """Lets the command do what it says, meanwhile."""
+    def real_stages(self, *names: str, pause: str = "") -> Iterator[None]:
+        """Lets the command do what it says, meanwhile: every stage or those named; the first one stops at a phase."""
         switch = self.folder / "real"
-        switch.touch()
+        if pause:
+            (self.folder / "pause").write_text(pause)
+        switch.write_text(" ".join(names))
         yield
         switch.unlink()
 

@@ -28,6 +28,7 @@ for name, dag in bag.dags.items():
                 "outlets": [outlet.name for outlet in task.outlets],
                 "template_fields": list(task.template_fields),
                 "command": getattr(task, "command", None),
+                "links": [type(link).__name__ for link in task.operator_extra_links],
             }
             for task in dag.tasks
         },

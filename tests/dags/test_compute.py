@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobs.errors import SettingError
+from jobs.lake import MIRROR
+from jobs.projects import PROJECTS
 from jobs.settings import ROOT, Settings
 from tests import buckets
 from tests.buckets import client
@@ -67,16 +72,41 @@ def emr(aws: str, lake_name: str) -> dict[str, str]:
     return EMR | {"TIDEMILL_LAKE_URI": lake_name, "TIDEMILL_EMR_APPLICATION": application["applicationId"]}
 
 
-def run(settings: dict[str, str], compute: dict[str, str], stage: str = "etl", *then: str) -> dict[str, Any]:
+@dataclass
+class Orchestrator:
+    """A process of the orchestrate environment that answers what it is asked, a line at a time."""
+
+    process: subprocess.Popen[str]
+
+    def ask(self, settings: dict[str, str], **asked: Any) -> dict[str, Any]:
+        """What it answers with these settings and this test's AWS."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMILL_")}
+        line = json.dumps({"environment": environment | settings | {"PYTHONPATH": str(ROOT)}, **asked})
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+        return self.answer()
+
+    def answer(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        found: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return found
+
+    def run(self, settings: dict[str, str], compute: dict[str, str], *then: str) -> dict[str, Any]:
+        """What becomes of an `etl`."""
+        settings = settings | {"TIDEMILL_COMPUTE": json.dumps(compute)}
+        return self.ask(settings, stage="etl", arguments=ARGUMENTS, then=then)
+
+
+@pytest.fixture(scope="module")
+def orchestrator() -> Iterator[Orchestrator]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TIDEMILL_")}
-    environment |= settings | {"TIDEMILL_COMPUTE": json.dumps(compute), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [ORCHESTRATE / "python", "tests/dags/compute.py", stage, json.dumps(ARGUMENTS), *then],
-        cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=240,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    with subprocess.Popen(
+        [ORCHESTRATE / "python", "tests/dags/compute.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        cwd=ROOT, env=environment | {"PYTHONPATH": str(ROOT)},
+    ) as process:  # fmt: skip
+        yield Orchestrator(process)
+        process.kill()
 
 
 def ended(code: int | None, **task: str) -> Change:
@@ -104,15 +134,19 @@ def ended(code: int | None, **task: str) -> Change:
     return change
 
 
-@pytest.mark.parametrize(("compute", "definition"), [({"*": "ecs"}, "tidemill-small"), ({"etl": "ecs-large", "*": "ecs"}, "tidemill-fraud-large")])  # fmt: skip
-@pytest.mark.parametrize("code", [0, 1, 2, 99])
+SMALL, LARGE = {"*": "ecs"}, {"etl": "ecs-large", "*": "ecs"}
+
+
+@pytest.mark.parametrize(
+    ("code", "compute", "definition"),
+    [(0, SMALL, "tidemill-small"), (1, SMALL, "tidemill-small"), (2, SMALL, "tidemill-small"),
+     (99, LARGE, "tidemill-fraud-large")],
+)  # fmt: skip
 def test_an_ecs_task_has_the_same_arguments_and_its_exit_code_is_the_stages(
-    aws: str, ecs: dict[str, str], compute: dict[str, str], definition: str, code: int
+    aws: str, ecs: dict[str, str], orchestrator: Orchestrator, compute: dict[str, str], definition: str, code: int
 ) -> None:
-    if code not in (0, 99) and "etl" in compute:
-        pytest.skip("the codes are the same on either size")
     with between(aws, ended(code)) as asked:
-        found = run(ecs, compute)
+        found = orchestrator.run(ecs, compute)
     (request,) = [one.body for one in asked if one.operation == "RunTask"]
     assert (found.get("code"), found.get("line")) == (code, "{}"), found
     assert (request["cluster"], request["taskDefinition"]) == ("tidemill", definition)
@@ -127,11 +161,11 @@ def test_an_ecs_task_has_the_same_arguments_and_its_exit_code_is_the_stages(
 
 
 def test_an_attempt_whose_worker_died_is_taken_up_and_a_task_is_stopped_with_its_stage(
-    aws: str, ecs: dict[str, str]
+    aws: str, ecs: dict[str, str], orchestrator: Orchestrator
 ) -> None:
     with between(aws, ended(0)) as asked:
-        assert run(ecs, {"*": "ecs"})["code"] == 0
-        assert run(ecs, {"*": "ecs"}, "etl", "stop")["code"] == 0
+        assert orchestrator.run(ecs, SMALL)["code"] == 0
+        assert orchestrator.run(ecs, SMALL, "stop")["code"] == 0
     names = [one.operation for one in asked]
     assert names.count("RunTask") == 1, "moto's first task still runs"
     (stopped,) = [one.body for one in asked if one.operation == "StopTask"]
@@ -145,24 +179,61 @@ def test_an_attempt_whose_worker_died_is_taken_up_and_a_task_is_stopped_with_its
      ({"stopCode": "TaskFailedToStart", "stoppedReason": "CannotPullContainerError"}, "CannotPullContainerError"),
      ({"stopCode": "EssentialContainerExited", "stoppedReason": "OutOfMemoryError"}, "OutOfMemoryError")],
 )  # fmt: skip
-def test_a_task_that_ecs_stopped_is_tried_again(aws: str, ecs: dict[str, str], task: dict[str, str], told: str) -> None:
+def test_a_task_that_ecs_stopped_is_tried_again(
+    aws: str, ecs: dict[str, str], orchestrator: Orchestrator, task: dict[str, str], told: str
+) -> None:
     with between(aws, ended(None, **task)):
-        found = run(ecs, {"*": "ecs"})
+        found = orchestrator.run(ecs, SMALL)
     assert found["raised"] == "AirflowException", found
     assert told in found["message"]
     assert "nothing of it was published" in found["message"]
 
 
 @pytest.mark.fault("F13")
-def test_what_ecs_refuses_is_not_tried_again(aws: str, ecs: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("where", "code", "raised", "told"),
+    [("ecs", "AccessDeniedException", "AirflowFailException", "nothing ran.*ecs:RunTask, iam:PassRole"),
+     ("ecs", "ThrottlingException", "AirflowException", "ThrottlingException"),
+     ("emr", "AccessDeniedException", "AirflowFailException", "nothing ran.*emr-serverless:StartJobRun, iam:PassRole"),
+     ("emr", "ThrottlingException", "AirflowException", "ThrottlingException")],
+)  # fmt: skip
+def test_what_aws_refuses_is_not_tried_again_and_what_it_cannot_do_now_is(
+    aws: str, ecs: dict[str, str], emr: dict[str, str], orchestrator: Orchestrator,
+    where: str, code: str, raised: str, told: str,
+) -> None:  # fmt: skip
     def change(asked: Asked, forward: Callable[[], Answer]) -> Answer:
-        said = json.dumps({"__type": "AccessDeniedException", "message": "no ecs:RunTask"}).encode()
-        return Answer(400, said) if asked.operation == "RunTask" else forward()
+        said = json.dumps({"__type": code, "message": "no"}).encode()
+        begins = asked.operation == "RunTask" or "jobDriver" in (asked.body or {})
+        return Answer(400, said, {"x-amzn-ErrorType": code}) if begins else forward()
+
+    once = {"AWS_MAX_ATTEMPTS": "1"}
+    with between(aws, change):
+        found = orchestrator.run(ecs | emr | once, {"etl": where})
+    assert found["raised"] == raised, found
+    assert re.search(told, found["message"]), found
+
+
+@pytest.mark.fault("F13")
+def test_without_room_a_task_is_tried_again(aws: str, ecs: dict[str, str], orchestrator: Orchestrator) -> None:
+    def change(asked: Asked, forward: Callable[[], Answer]) -> Answer:
+        full = {"tasks": [], "failures": [{"reason": "RESOURCE:MEMORY"}]}
+        return Answer(200, json.dumps(full).encode()) if asked.operation == "RunTask" else forward()
 
     with between(aws, change):
-        found = run(ecs, {"*": "ecs"})
+        found = orchestrator.run(ecs, SMALL)
+    assert (found["raised"], "no room for tidemill-small now (RESOURCE:MEMORY)" in found["message"]) == (
+        "AirflowException", True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("where", ["ecs", "emr"])
+def test_without_credentials_it_is_told_which_to_set(
+    aws: str, ecs: dict[str, str], emr: dict[str, str], orchestrator: Orchestrator, where: str, tmp_path: Path
+) -> None:
+    nobody = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_EC2_METADATA_DISABLED": "true"}
+    found = orchestrator.run(ecs | emr | nobody | {"HOME": str(tmp_path)}, {"etl": where})
     assert found["raised"] == "AirflowFailException", found
-    assert "iam:PassRole" in found["message"]
+    assert re.search("no AWS credentials.*nothing ran.*AWS_PROFILE", found["message"]), found
 
 
 def spark(state: str, details: str = "", *, works: bool = True) -> Change:
@@ -190,9 +261,11 @@ def spark(state: str, details: str = "", *, works: bool = True) -> Change:
     return change
 
 
-def test_an_emr_job_has_the_same_arguments_and_says_that_there_was_nothing_to_do(aws: str, emr: dict[str, str]) -> None:
+def test_an_emr_job_has_the_same_arguments_and_says_that_there_was_nothing_to_do(
+    aws: str, emr: dict[str, str], orchestrator: Orchestrator
+) -> None:
     with between(aws, spark("SUCCESS")) as asked:
-        found = run(emr, {"etl": "emr"})
+        found = orchestrator.run(emr, {"etl": "emr"}, "stop")
     (request,) = [one.body for one in asked if one.body and "jobDriver" in one.body]
     assert (found.get("code"), found["links"]) == (99, ["EmrServerlessCloudWatchLogsLink"]), found
     assert "nothing ingested for fraud 2026-01-10" in found["line"]
@@ -204,12 +277,17 @@ def test_an_emr_job_has_the_same_arguments_and_says_that_there_was_nothing_to_do
     assert "driverEnv.TIDEMILL_SPARK_FILES=s3 " in f"{submit['sparkSubmitParameters']} "
     assert "payments risk" not in submit["sparkSubmitParameters"], "a space begins another option"
     assert request["executionRoleArn"] == emr["TIDEMILL_EMR_ROLE"]
+    application = emr["TIDEMILL_EMR_APPLICATION"]
+    (cancelled,) = [one.line for one in asked if one.line.startswith("DELETE ")]
+    assert f"/applications/{application}/jobruns/" in cancelled, "the job of a task that is ended is cancelled"
 
 
 @pytest.mark.fault("F13")
-def test_an_emr_job_that_fails_before_its_command_ends_is_tried_again(aws: str, emr: dict[str, str]) -> None:
+def test_an_emr_job_that_fails_before_its_command_ends_is_tried_again(
+    aws: str, emr: dict[str, str], orchestrator: Orchestrator
+) -> None:
     with between(aws, spark("FAILED", "executor lost, exit 137", works=False)):
-        found = run(emr, {"etl": "emr"}, "etl")
+        found = orchestrator.run(emr, {"etl": "emr"})
     assert found["raised"] == "AirflowException", found
     assert "FAILED: executor lost, exit 137" in found["message"]
 
@@ -226,8 +304,36 @@ def test_every_setting_that_a_place_needs_is_named_at_once(monkeypatch: pytest.M
     assert "'gate' cannot run on emr" in str(raised.value)
 
 
+def test_a_landing_on_s3_is_waited_for_by_the_triggerer(
+    aws: str, lake_name: str, orchestrator: Orchestrator, tmp_path: Path
+) -> None:
+    folder = tmp_path / MIRROR / lake_name.removeprefix("s3://") / "landing/fraud/transactions/batch=2026-01-10"
+    bucket = lake_name.removeprefix("s3://").partition("/")[0]
+    key = "lake/landing/fraud/transactions/batch=2026-01-10"
+    client("s3").put_object(Bucket=bucket, Key=f"{key.replace('10', '11')}/payments.csv", Body=b"another day's")
+    deferred = orchestrator.ask({}, wait=str(folder))
+    assert deferred["trigger"] == "airflow.providers.amazon.aws.triggers.s3.S3KeyTrigger"
+    given = deferred["given"]
+    assert (given["bucket_name"], given["bucket_key"], given["aws_conn_id"]) == (bucket, f"{key}/[!.]*", None)
+    client("s3").put_object(Bucket=bucket, Key=f"{key}/payments.csv", Body=b"landed")
+    assert orchestrator.answer() == {"event": {"status": "success"}}
+    assert orchestrator.ask({}, wait=str(folder)) == {"trigger": None}, "what is there is not waited for"
+
+
+@pytest.mark.parametrize(("code", "status"), [("AccessDenied", 403), ("NoSuchBucket", 404)])
+def test_a_lake_that_cannot_be_looked_into_names_what_to_set_or_allow(
+    aws: str, lake_name: str, orchestrator: Orchestrator, tmp_path: Path, code: str, status: int
+) -> None:
+    said = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+    folder = tmp_path / MIRROR / lake_name.removeprefix("s3://") / "landing"
+    with between(aws, lambda _, __: Answer(status, said)):
+        found = orchestrator.ask({}, wait=str(folder))
+    assert found["raised"] == "AirflowException", found
+    assert re.search(f"{code}.*TIDEMILL_LAKE_URI, AWS_REGION.*s3:ListBucket", found["message"]), found
+
+
 @pytest.mark.parametrize(
-    "compute", [{}, {"*": "local"}, {"*": "ecs"}, {"etl": "emr", "train": "ecs-large", "*": "ecs"}], ids=str
+    "compute", [{"*": "local"}, {"*": "ecs"}, {"etl": "emr", "train": "ecs-large", "*": "ecs"}], ids=str
 )
 def test_every_dag_parses_wherever_its_stages_run(
     tmp_path_factory: pytest.TempPathFactory, compute: dict[str, str]
@@ -236,4 +342,12 @@ def test_every_dag_parses_wherever_its_stages_run(
     settings |= {"TIDEMILL_LAKE_URI": "s3://lake/prod", "TIDEMILL_COMPUTE": json.dumps(compute)}
     found = parsed(tmp_path_factory.mktemp("bag"), more=settings)
     assert found["errors"] == {}
-    assert len(found["dags"]) >= 4
+    kinds = ("data", "training", "rollout", "monitoring")
+    assert set(found["dags"]) == {f"{project}_{kind}" for project in PROJECTS for kind in kinds}
+    logs = {"local": [], "ecs": ["CloudWatchEventsLink"], "ecs-large": ["CloudWatchEventsLink"],
+            "emr": ["EmrServerlessCloudWatchLogsLink"]}  # fmt: skip
+    for dag in found["dags"].values():
+        for name, task in dag["tasks"].items():
+            if task["command"]:
+                where = compute.get(task["command"].split()[0], compute["*"])
+                assert task["links"] == logs[where], f"{name} on {where}"

@@ -14,6 +14,7 @@ import pytest
 
 from jobs.lake import Lake
 from jobs.projects import PROJECTS
+from jobs.services import credentials
 from tests.dags.airflow_here import Airflow
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
@@ -267,6 +268,18 @@ def test_a_hostile_conf_by_backfill_or_command_line_starts_nothing(airflow: Airf
     for (run,) in airflow.query(runs, DATA):
         assert "success" not in airflow.finished(DATA, run).values()
     assert airflow.commands() == []
+
+
+@pytest.mark.fault("F64")
+def test_no_secret_is_in_a_log_or_in_what_airflow_keeps_of_its_runs(airflow: Airflow) -> None:
+    known = credentials.ensure(airflow.settings)
+    secrets = [known.airflow, known.airflow_jwt, known.airflow_session, known.airflow_fernet]
+    logs = [path for path in airflow.folder.rglob("*.log") if path.is_file()]
+    assert len(logs) > 20
+    assert [path.name for path in logs if any(secret in path.read_text(errors="replace") for secret in secrets)] == []
+    for table in ("xcom", "rendered_task_instance_fields", "log", "dag_run", "serialized_dag", "task_instance"):
+        rows = str(airflow.query(f"SELECT t::text FROM {table} AS t"))
+        assert not any(secret in rows for secret in secrets), table
 
 
 def test_no_task_was_left_running(airflow: Airflow) -> None:

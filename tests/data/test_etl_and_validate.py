@@ -6,6 +6,7 @@ import json
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -13,7 +14,9 @@ from jobs import expectations
 from jobs.batch import Batches
 from jobs.errors import SpecError
 from jobs.lake import Lake
+from jobs.projects import NAMES, PROJECTS
 from jobs.settings import Settings
+from jobs.spec import Project
 from jobs.stages import backfill, etl, features, ingest, simulate, validate
 from jobs.storage import current, publish, require
 from tests.data.deliveries import DAY, FRAUD, csv, deliver, payment, rows_of, take_in
@@ -161,6 +164,7 @@ def test_late_events_of_a_day_whose_own_delivery_is_still_to_come_hold_up_nobody
     assert str(DAY) in validate.run(FRAUD, settings, batches=Batches(DAY, DAY)).facts["failures"]
 
 
+@pytest.mark.fault("F40")
 @pytest.mark.parametrize(
     ("expectation", "why"),
     [({"type": "expect_column_values_to_be_unique", "kwargs": {"column": "gone"}}, "raised"),
@@ -187,14 +191,54 @@ def test_an_expectation_that_cannot_be_evaluated_is_a_failure(
         validate.run(FRAUD, other, batches=Batches(day, day))
 
 
-def _copy(source: Settings, target: Settings, table: str, day: date) -> None:
+@pytest.mark.fault("F38")
+@pytest.mark.parametrize(
+    ("times", "told", "held"),
+    [(10.0, "10 times the", False), (50.0, "50 times the", True), (0.1, "0.1 times the", True), (1.0, "", False)],
+)
+def test_ten_times_the_rows_or_a_tenth_are_told_and_held_as_the_bounds_say(
+    week: Settings, tmp_path: Path, times: float, told: str, held: bool
+) -> None:
+    own, lake = week.model_copy(update={"lake_uri": str(tmp_path / "lake")}), Lake(str(tmp_path / "lake"))
+    for table in FRAUD.tables:
+        for day in (*WEEK, WEEK.last + timedelta(days=1)):
+            _copy(week, own, table, min(day, WEEK.last), day)
+    day = WEEK.last + timedelta(days=1)
+    usual = pq.read_table(require(lake.clean("fraud", "transactions", day), "etl").paths(), partitioning=None)
+    rows = pa.concat_tables([usual] * max(1, round(times))).slice(0, round(len(usual) * times))
+    renamed = pa.array([f"t{number}" for number in range(len(rows))])
+    rows = rows.set_column(0, "transaction_id", renamed)
+    publish(
+        lake.clean("fraud", "transactions", day),
+        lambda folder: pq.write_table(rows, folder / "part-00000.parquet") or len(rows),
+        inputs={"times": str(times)},
+        watermark=f"{day}T",
+    )
+    result = validate.run(FRAUD, own, batches=Batches(day, day))
+    assert (result.exit_code == 1) is held
+    assert ("expect_table_row_count_to_be_between" in result.line) is held
+    assert set(result.facts["unusual"]) == ({str(day)} if told else set())
+    assert told in result.line
+
+
+@pytest.mark.fault("F38")
+@pytest.mark.parametrize("project", PROJECTS.values(), ids=NAMES)
+def test_every_table_of_every_project_has_a_least_and_a_most_of_rows(project: Project) -> None:
+    for table in project.tables:
+        suite = json.loads(expectations.suite_file(project.name, table).read_text())["expectations"]
+        (bounds,) = (one["kwargs"] for one in suite if one["type"] == "expect_table_row_count_to_be_between")
+        assert 0 <= bounds["min_value"] < bounds["max_value"]
+
+
+def _copy(source: Settings, target: Settings, table: str, day: date, to: date | None = None) -> None:
     published = require(Lake(source.lake_uri).clean("fraud", table, day), "etl")
 
     def write(folder: Path) -> int:
         (folder / "part-00000.parquet").write_bytes(Path(published.paths()[0]).read_bytes())
         return published.manifest.rows
 
-    publish(Lake(target.lake_uri).clean("fraud", table, day), write, inputs={"a": "b"}, watermark=day.isoformat())
+    to = to or day
+    publish(Lake(target.lake_uri).clean("fraud", table, to), write, inputs={"a": "b"}, watermark=to.isoformat())
 
 
 def test_backfill_skips_days_without_a_delivery_and_accounts_for_every_row(week: Settings) -> None:

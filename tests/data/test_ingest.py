@@ -89,6 +89,7 @@ def test_a_bad_value_costs_its_own_row_only(settings: Settings, changes: dict, c
     assert row["bytes"].decode() == line_of(bad)
 
 
+@pytest.mark.fault("F29")
 @pytest.mark.parametrize(
     ("time", "utc"),
     [("2026-01-10T01:00:00+01:00", "2026-01-10T00:00:00"), ("2026-01-10 09:30", "2026-01-10T09:30:00"),
@@ -224,6 +225,7 @@ def test_a_file_that_was_removed_from_the_landing_zone_is_told(settings: Setting
         ingest.run(FRAUD, settings, batches=Batches.parse("2026-01-11"))
 
 
+@pytest.mark.fault("F21")
 def test_bytes_that_changed_in_the_landing_zone_are_not_taken(settings: Settings) -> None:
     deliver(settings, {"day.csv": csv(GOOD)})
     (path,) = Lake(settings.lake_uri).landing("fraud", "transactions", DAY).glob("*.csv")

@@ -6,14 +6,20 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import date, timedelta
+from multiprocessing import get_context
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from jobs.batch import Batches
 from jobs.lake import Lake
 from jobs.settings import ROOT, Settings
+from jobs.stages import ingest as ingest_stage
 from jobs.storage import current, verify
-from tests.data.deliveries import DAY, accepted, csv, deliver, payment
+from tests.data.deliveries import DAY, FRAUD, accepted, csv, deliver, payment
 
 ROWS = [payment(number) for number in range(20)]
 
@@ -101,6 +107,48 @@ def test_of_two_runs_at_once_one_publishes_and_the_other_finds_it_published(sett
     assert published.epoch == 1
     assert len(list(raw(settings).glob("v-*"))) == 1
     assert not list(raw(settings).glob(".staging-*"))
+
+
+def backfill_in(settings: Settings, lakes: list[str], orders: list[list[date]], together: Barrier) -> None:
+    """A process that ingests the same days into each lake, in an order of its own."""
+    for lake, days in zip(lakes, orders, strict=True):
+        own = settings.model_copy(update={"lake_uri": lake})
+        together.wait(120)
+        for day in days:
+            ingest_stage.run(FRAUD, own, batches=Batches(day, day))
+
+
+@pytest.mark.fault("F09")
+def test_backfills_of_overlapping_days_at_once_publish_each_day_once_in_every_order(
+    settings: Settings, tmp_path: Path
+) -> None:
+    days = list(Batches(DAY, DAY + timedelta(days=5)))
+    lakes = [str(tmp_path / f"lake-{seed}") for seed in range(5)]
+    for lake in lakes:
+        own = settings.model_copy(update={"lake_uri": lake})
+        for day in days:
+            rows = [payment(number, event_time=f"{day}T10:00:{number:02d}Z") for number in range(30)]
+            deliver(own, {f"day-{day}.csv": csv(rows)}, day)
+    random, spawn = Random(9), get_context("spawn")
+    orders = [[random.sample(part, len(part)) for _ in lakes] for part in (days[:4], days[2:])]
+    together = spawn.Barrier(2)
+    both = [spawn.Process(target=backfill_in, args=(settings, lakes, order, together)) for order in orders]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(200)
+    assert [process.exitcode for process in both] == [0, 0]
+    ends = []
+    for lake in lakes:
+        found = [current(Lake(lake).raw("fraud", "transactions", day)) for day in days]
+        assert [one and (one.epoch, one.manifest.rows) for one in found] == [(1, 30)] * len(days)
+        assert not list(Path(lake).rglob(".staging-*"))
+        ends.append([one.digest for one in found if one])
+    assert ends == [ends[0]] * len(lakes)
+    again = ingest_stage.run(
+        FRAUD, settings.model_copy(update={"lake_uri": lakes[0]}), batches=Batches(days[0], days[-1])
+    )
+    assert (again.exit_code, again.facts["changed"]) == (0, 0)
 
 
 @pytest.mark.fault("F10")

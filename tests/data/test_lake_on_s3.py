@@ -6,11 +6,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
@@ -18,7 +19,7 @@ from jobs import bucket, mirror
 from jobs.bucket import PART_BYTES, Bucket
 from jobs.errors import ServiceError, SettingError, StalePublishError, TamperedError
 from jobs.lake import MIRROR
-from jobs.settings import ROOT, Settings
+from jobs.settings import ROOT
 from jobs.storage import POINTER, Published, current, publish, require, verify
 from tests import buckets
 from tests.proxies import Answer, Asked, between
@@ -85,6 +86,19 @@ def test_no_forced_replacement_of_any_machine_is_missing_from_the_audit(machines
     lines = (mirror.read(machines[7] / "audit.jsonl") or b"").decode().splitlines()
     versions = {json.loads(line)["by"] for line in lines}
     assert len(versions) == 6
+
+
+def test_what_was_just_written_is_looked_for_among_the_newest_days_only(aws: str, machines: list[Path]) -> None:
+    root, began = machines[0].parent, datetime.now(UTC) - timedelta(seconds=5)
+    days = [f"batch=2026-01-{day:02}" for day in range(1, 13)] + ["batch=9999-12-31"]
+    for day in days:
+        mirror.write(root / day / "blue.jsonl", b"{}\n")
+    there = machines[1].parent
+    with between(aws, lambda _, forward: forward()) as asked:
+        assert [folder.name for folder in mirror.recent(there, began)] == days[4:12]
+    assert (there / "batch=2026-01-12" / "blue.jsonl").read_bytes() == b"{}\n"
+    assert not [one.line for one in asked if "2026-01-04" in one.line or "9999" in one.line]
+    assert mirror.recent(there, datetime.now(UTC) + timedelta(minutes=1)) == []
 
 
 @pytest.mark.fault("F67")
@@ -167,6 +181,56 @@ def test_what_s3_cannot_do_for_long_is_told_and_nothing_is_published(
 
 
 @pytest.mark.fault("F67")
+def test_an_answer_that_does_not_come_or_breaks_off_is_asked_for_again(
+    aws: str, machines: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket, "ANSWER_SECONDS", 1)
+    put(machines[0], "one" * 1_000)
+    asked: dict[str, int] = {}
+
+    def change(one: Asked, forward: Callable[[], Answer]) -> Answer | None:
+        times = asked[one.line] = asked.get(one.line, 0) + 1
+        if one.line.startswith("GET") and POINTER in one.line and times == 1:
+            time.sleep(1.5)  # longer than is waited for
+        if one.line.startswith("GET") and "part-00000" in one.line and times == 1:
+            return None
+        answer = forward()
+        if one.line.startswith("GET") and "more.bytes" in one.line and times == 1:
+            answer.cut = 1_000
+        return answer
+
+    with between(aws, change):
+        assert text_of(machines[1]) == "one" * 1_000
+    found = {name: sum(many for line, many in asked.items() if f"{name}" in line and line.startswith("GET"))
+             for name in (POINTER, "part-00000.parquet", "more.bytes")}  # fmt: skip
+    assert found == {POINTER: 2, "part-00000.parquet": 2, "more.bytes": 2}
+
+
+@pytest.mark.fault("F67")
+def test_of_a_large_file_that_was_sent_in_part_nothing_is_there(
+    aws: str, machines: list[Path], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket, "ATTEMPTS", 2)
+    put(machines[0], "one")
+
+    def write(folder: Path) -> int:
+        (folder / "large.parquet").write_bytes(bytes(PART_BYTES + 1))
+        return 1
+
+    def change(asked: Asked, forward: Callable[[], Answer]) -> Answer:
+        said = b"<Error><Code>InternalError</Code><Message>no</Message></Error>"
+        return Answer(500, said) if "partNumber=2" in asked.line else forward()
+
+    with between(aws, change), pytest.raises(ServiceError, match=r"write .*large\.parquet: InternalError"):
+        publish(machines[1], write, inputs={}, watermark="2026-01-11")
+    assert text_of(machines[2]) == "one"
+    assert not [one.key for one in Bucket(name).listed("") if one.key.endswith(("large.parquet", "audit.jsonl"))]
+    assert not bucket.client().list_multipart_uploads(Bucket=name).get("Uploads"), "parts cost money for ever"
+    assert publish(machines[1], write, inputs={}, watermark="2026-01-11").epoch == 2
+    assert Path(require(machines[2], "").paths()[0]).stat().st_size == PART_BYTES + 1
+
+
+@pytest.mark.fault("F67")
 @pytest.mark.parametrize(
     ("status", "code", "headers", "told"),
     [(403, "AccessDenied", {}, r"denied to read s3://.*kms:Decrypt"),
@@ -204,14 +268,3 @@ def test_without_credentials_a_command_says_which_to_set(aws: str, name: str, tm
     assert done.returncode == 1
     assert "set AWS_ACCESS_KEY_ID" in done.stderr.replace("Set", "set")
     assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize("scheme", ["s3", "s3a"])
-def test_a_spark_without_the_jars_says_which_package_to_add(
-    settings: Settings, name: str, scheme: Literal["s3", "s3a"]
-) -> None:
-    from jobs.spark import session
-
-    asked = settings.model_copy(update={"lake_uri": f"s3://{name}/lake", "spark_files": scheme})
-    with pytest.raises(SettingError, match=r"org\.apache\.hadoop:hadoop-aws:\d+\.\d+\.\d+"):
-        session(asked)

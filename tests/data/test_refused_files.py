@@ -43,6 +43,7 @@ def test_a_truncated_parquet_file_is_quarantined_and_the_others_go_on(
     assert Path(quarantine.paths(".bytes")[0]).read_bytes() == data
 
 
+@pytest.mark.fault("F22")
 @pytest.mark.parametrize(
     ("name", "data", "why"),
     [("day.parquet", csv(GOOD), "not those of Parquet"), ("day.csv", b"PAR1" + bytes(20), "those of Parquet"),

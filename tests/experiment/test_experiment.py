@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobs.errors import UsageError
-from jobs.experiment.design import Baseline
+from jobs.experiment.comparison import Known
+from jobs.lake import located
 from jobs.rollout.matured import matured
 from jobs.rollout.verdict import CANARY, Decision, conclude
 from jobs.rollout.watch import Watch
@@ -42,10 +42,11 @@ def test_a_better_release_is_promoted_and_its_rollout_told(trial: Trial) -> None
     }  # fmt: skip
     primary = next(check for check in got.facts["checks"] if check["name"] == "brier")
     assert 0 < primary["low"] < primary["value"] < primary["high"]
-    text = Path(got.facts["report"]).read_text()
+    report = located(got.facts["report"])
+    text = report.read_text()
     assert "data:image/png;base64," in text
     assert "http" not in text.replace("http-equiv", "")
-    curve = json.loads((Path(got.facts["report"]).parent / "result.json").read_text())["curve"]
+    curve = json.loads((report.parent / "result.json").read_text())["curve"]
     assert len(curve) == 12
     assert curve[-1]["high"] - curve[-1]["low"] < curve[4]["high"] - curve[4]["low"]
     with trial.ledger as ledger:
@@ -123,7 +124,7 @@ def test_the_plan_comes_from_the_champions_own_labels(trial: Trial) -> None:
     assert got["labels"] > got["labels_fixed"] > got["alternatives"][1]["labels"]
     assert got["days"] == got["serving_days"] + trial.project.label.delay_days
     assert got["fits"] is (got["days"] <= 28)
-    by_hand = Baseline(mean=0.2, variance=0.16, per_day=1e9)
+    by_hand = Known(mean=0.2, variance=0.16, per_day=1e9)
     assert experiment.run(trial.project, trial.settings, action="plan", known=by_hand).facts["serving_days"] == 1
     with pytest.raises(UsageError, match="nothing can be planned with"):
         experiment.run(trial.project, trial.settings, action="plan", known=replace(by_hand, variance=0.0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -124,3 +125,32 @@ def test_a_request_that_cannot_be_read_in_time_is_a_service_error(service: Servi
         store.look_up(*asked([Payment("e", T)]), now_us=NOW)
     service.answers.clear()
     assert store.look_up(*asked([Payment("f", T + 1)]), now_us=NOW).values["pair"].tolist() == [[2, 200, 100]]
+
+
+def test_a_denial_names_what_to_allow_and_is_not_repeated(service: Service, store: OnlineStore) -> None:
+    times: list[AWSRequest] = []
+
+    def denied(request: AWSRequest) -> AWSResponse:
+        times.append(request)
+        error = {"__type": "com.amazon.coral.service#AccessDeniedException", "message": "not authorized"}
+        return response(request, 400, error)
+
+    service.answers["BatchGetItem"] = denied
+    with pytest.raises(
+        ServiceError, match=r"AccessDeniedException.*allow this role dynamodb:BatchGetItem.*kms:Decrypt"
+    ):
+        store.read(PROFILE, [("c",)], [T])
+    assert len(times) == 1
+
+
+def test_without_credentials_it_is_told_which_to_set(
+    dynamodb: str, project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    store = OnlineStore.open(f"dynamodb://t?region=eu-central-1&endpoint={dynamodb}", project)
+    with pytest.raises(ServiceError, match="run with a role, or set AWS_PROFILE"):
+        store.look_up(*asked([Payment("e", T)]), now_us=NOW)

@@ -155,6 +155,16 @@ def test_reading_only_adds_nothing(store: OnlineStore) -> None:
     assert ask(store, Payment("g", T + 2)).values["pair"].tolist() == [[1, 100, 100]]
 
 
+def test_rows_of_which_one_will_happen_are_in_no_windows_but_their_own(store: OnlineStore) -> None:
+    before, rows = POOL[0], [replace(POOL[5], id="a"), replace(POOL[5], id="b"), replace(POOL[5], id="c")]
+    ask(store, before)
+    each = [answer(ask(store, row, add=False)) for row in rows]
+    together = answer(store.look_up(*asked(rows), apart=True, now_us=NOW))
+    assert together == {view: [one[view][0] for one in each] for view in together}
+    assert answer(ask(store, rows[2])) == each[2], "they were stored"
+    assert answer(ask(store, *rows[:2], add=False)) != {view: together[view][:2] for view in together}
+
+
 def test_the_lake_brings_labels_and_what_was_never_scored(store: OnlineStore, project: Project) -> None:
     ask(store, Payment("e", T))
     assert store.merge(TERMINAL, lake_events(TERMINAL, [Payment("e", T, label=1), Payment("f", T)]).items()) == 1

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,13 +14,25 @@ from typing import Any
 import pytest
 
 from jobs.features.online.dynamodb import DynamoDB
+from jobs.lake import Lake
 from jobs.projects import PROJECTS
+from jobs.rollout import fleet
+from jobs.rollout.adapters import adapters
 from jobs.services.describe import tfvars
+from jobs.services.ports import service
 from jobs.settings import Settings
+from jobs.storage import publish, require
+from tests import buckets
 from tests.infra.terraform import Terraform
+from tests.proxies import Answer, Asked, between
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 REGION, SOME = "eu-central-1", 2
+MADE = "passwords.json"
+SOME_OF_IT = [
+    f"-target=module.tidemill.module.{one}"
+    for one in ("online_store", "lake.aws_s3_bucket.this", "registry.aws_secretsmanager_secret_version.generated")
+]
 """Two projects: `for_each` is seen to work, in half of the time that all take."""
 _PLAIN = """
 key = "local.tfstate"
@@ -58,10 +73,42 @@ def local(tree: Path, provider: dict[str, str], aws: str, state: str) -> Iterato
     (tree / "envs/local/projects.auto.tfvars.json").write_text(json.dumps({"projects": chosen}))
     terraform = Terraform(tree, "envs/local", provider | {"TF_VAR_aws_endpoint": aws})
     terraform.init(["-backend-config=backend.hcl"])
+    half_applied(terraform, aws)
     terraform.must("apply", "-auto-approve", "-no-color", seconds=1500)
     yield terraform
     terraform.must("destroy", "-auto-approve", "-no-color", seconds=1500)
     assert not json.loads(terraform.must("show", "-json")).get("values")
+
+
+def half_applied(terraform: Terraform, aws: str) -> None:
+    """An apply of some of it that AWS denied the table to: what was made is known, and the next apply goes on."""
+
+    def change(asked: Asked, forward: Callable[[], Answer]) -> Answer:
+        said = json.dumps({"__type": "AccessDeniedException", "message": "no dynamodb:CreateTable"}).encode()
+        denied = Answer(400, said, {"Content-Type": "application/x-amz-json-1.0"})
+        return denied if asked.operation == "CreateTable" else forward()
+
+    with between(aws, change):
+        through = replace(
+            terraform, environment=terraform.environment | {"TF_VAR_aws_endpoint": os.environ["AWS_ENDPOINT_URL"]}
+        )
+        outcome = through.run("apply", "-auto-approve", "-no-color", *SOME_OF_IT, seconds=1500)
+    os.environ.pop("AWS_ENDPOINT_URL")
+    assert outcome.code == 1
+    assert "AccessDeniedException: no dynamodb:CreateTable" in outcome.flat
+    made = terraform.must("state", "list")
+    assert "module.lake.aws_s3_bucket.this" in made
+    assert "aws_dynamodb_table" not in made
+    known = passwords(aws)
+    assert "tidemill-local/database/airflow/password" in known
+    (terraform.tree / MADE).write_text(json.dumps(known))
+
+
+def passwords(aws: str) -> dict[str, str]:
+    """The value of every secret there is, by its name."""
+    secrets = client("secretsmanager", aws)
+    names = [one["Name"] for one in secrets.list_secrets()["SecretList"]]
+    return {name: secrets.get_secret_value(SecretId=name)["SecretString"] for name in names}
 
 
 def test_a_second_plan_is_empty(local: Terraform) -> None:
@@ -107,15 +154,67 @@ def test_the_table_is_an_online_store(local: Terraform, aws: str, monkeypatch: p
     store.close()
 
 
+def test_an_apply_that_stopped_half_way_went_on_with_the_passwords_that_there_were(local: Terraform, aws: str) -> None:
+    assert "aws_dynamodb_table" in local.must("state", "list")
+    before = json.loads((local.tree / MADE).read_text())
+    assert {name: passwords(aws)[name] for name in before} == before
+
+
+@pytest.fixture
+def installed(local: Terraform, aws: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """What the settings file makes of a process that speaks to this AWS."""
+    known = {
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_REGION": REGION,
+        "AWS_ENDPOINT_URL": aws,
+    }
+    for name, value in known.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("jobs.lake.HOME", tmp_path)
+    monkeypatch.setattr(fleet, "_TAKEN_SECONDS", 0.1)
+    buckets.forget()
+    file = tmp_path / "settings.env"
+    file.write_text(local.outputs()["settings"])
+    yield Settings(_env_file=file, home=tmp_path)  # type: ignore[call-arg]
+    buckets.forget()
+
+
+def test_a_batch_is_published_in_its_lake_and_read_elsewhere(
+    installed: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(folder: Path) -> int:
+        (folder / "part-00000.parquet").write_text("a batch")
+        return 1
+
+    day = date(2026, 1, 10)
+    assert publish(Lake(installed.lake_uri).raw("any", "source", day), write, inputs={}, watermark="").epoch == 1
+    monkeypatch.setattr("jobs.lake.HOME", tmp_path / "elsewhere")
+    (path,) = require(Lake(installed.lake_uri).raw("any", "source", day), "").paths()
+    assert Path(path).read_text() == "a batch"
+
+
+def test_a_rollout_deploys_its_services_and_writes_its_routes(installed: Settings) -> None:
+    project = next(iter(PROJECTS))
+    slots, routing = adapters(installed)
+    slots.assign(project, "green", "r-1", "d" * 64, 1, Lake(installed.lake_uri).release(project, "r-1"))
+    for count in (1, 0):
+        slots.restart(project, "green")
+        (found,) = client("ecs", os.environ["AWS_ENDPOINT_URL"]).describe_services(
+            cluster=installed.need("ecs_cluster"), services=[service(f"serve-{project}-green")]
+        )["services"]
+        assert found["desiredCount"] == count
+        slots.clear(project, "green")
+    routing.set_weights(project, {"blue": 75, "green": 25}, stable="blue")
+    assert routing.weights(project) == {"blue": 75, "green": 25}
+
+
 def test_no_secret_is_in_the_state(local: Terraform, aws: str) -> None:
-    secrets = client("secretsmanager", aws)
-    held = local.must("state", "pull")
-    names = [one["Name"] for one in secrets.list_secrets()["SecretList"]]
-    assert "tidemill-local/api_key" in names
-    values = [secrets.get_secret_value(SecretId=name)["SecretString"] for name in names]
-    assert all(len(value) >= 32 for value in values)
-    assert len(set(values)) == len(values)
-    assert not [name for name, value in zip(names, values, strict=True) if value in held]
+    held, known = local.must("state", "pull"), passwords(aws)
+    assert "tidemill-local/api_key" in known
+    assert all(len(value) >= 32 for value in known.values())
+    assert len(set(known.values())) == len(known)
+    assert not [name for name, value in known.items() if value in held]
 
 
 def test_a_lock_that_nobody_holds_any_more_is_named_and_can_be_broken(local: Terraform, aws: str, state: str) -> None:

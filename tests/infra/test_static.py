@@ -50,6 +50,36 @@ def test_every_setting_is_one_that_is_read() -> None:
 
 
 @pytest.mark.services
+@pytest.mark.timeout(600)
+def test_everything_that_is_missing_or_wrong_is_named_at_once_and_credentials_after_it(
+    tree: Path, provider: dict[str, str], tmp_path: Path
+) -> None:
+    terraform = Terraform(tree, "envs/staging", provider | {"HOME": str(tmp_path)})
+    versions = tree / "envs/staging/versions.tf"
+    versions.write_text(versions.read_text().replace('backend "s3" {}', ""))  # the state is asked for before all else
+    terraform.init(())
+    said = terraform.run("plan", "-no-color")
+    assert said.code == 1
+    missing = set(re.findall(r'The root module input variable "(\w+)" is not set', said.flat))
+    assert missing == {"region", "account", "projects", "image_tag", "public", "emails", "monthly_budget"}
+    given = {
+        "region": "frankfurt", "account": "12", "image_tag": "v1.0", "emails": [], "monthly_budget": 1,
+        "projects": json.loads(tfvars().line)["projects"],
+        "public": {"domain": "m.example.org", "certificate_arn": "a", "client_cidrs": ["10.0.0.0/8"], "requests_five_minutes": 100},
+    }  # fmt: skip
+    file = tree / "envs/staging/all.auto.tfvars.json"
+    file.write_text(json.dumps(given))
+    said = terraform.run("plan", "-no-color")
+    assert said.code == 1
+    for wrong in ("the name of a region", "the twelve digits", "emails must name somebody"):
+        assert wrong in said.flat
+    file.write_text(json.dumps(given | {"region": "eu-central-1", "account": "123456789012", "emails": ["a@b.c"]}))
+    said = terraform.run("plan", "-no-color")
+    assert said.code == 1
+    assert "No valid credential sources found" in said.flat
+
+
+@pytest.mark.services
 @pytest.mark.timeout(1800)
 def test_modules_plan_what_they_promise(tree: Path, provider: dict[str, str], aws: str) -> None:
     """Terraform's own tests plan also what no local AWS API can make: against mocks, or against that API."""

@@ -115,14 +115,29 @@ def test_every_number_keeps_its_rule_its_interval_and_what_it_was_measured_on():
     floor = checks["fraud: average_precision at least"]
     assert (floor.value, floor.bound, floor.low, floor.high, floor.samples["rows"]) == (0.6, 0.2, 0.5, 0.7, 14_000)
     night = checks["fraud: log_loss of hour night"]
-    assert (night.bound, night.rule, night.low, night.samples) == (
-        0.3,
-        "low <= bound",
-        0.1,
-        {"rows": 3_000, "positives": 40},
-    )
+    assert (night.bound, night.rule, night.samples) == (0.3, "low <= bound", {"rows": 3_000, "positives": 40})
+    assert night.low == pytest.approx(0.2 - 0.1 * THREE, rel=1e-4), "three groups are judged"
+    assert "98.3 % interval" in night.detail
     assert all(check.detail for check in checks.values())
     assert not too_few(checks.values())
+
+
+THREE = 2.39398 / 1.95996
+"""How much wider an interval of three is, by the quantiles of a normal distribution at .05 / 6 and at .05 / 2."""
+
+
+def test_slices_are_judged_by_intervals_that_hold_for_all_of_them_together():
+    small, few = (
+        f"{M}/slices/amount/groups/small",
+        {"rows": 10, "positives": 1, "value": None, "low": None, "high": None},
+    )
+    luck = {"rows": 9_000, "positives": 60, "value": 0.75, "low": 0.7, "high": 0.794}
+    assert failures(changed(small, luck)) == [], "one of three may be as far away by chance"
+    alone = changed(f"{M}/slices/amount/groups/large", few)
+    alone["models"]["fraud"]["slices"]["hour"]["groups"]["night"] = few
+    alone["models"]["fraud"]["slices"]["amount"]["groups"]["small"] = luck
+    judged = [check.name for check in failures(alone) if not check.optional]
+    assert judged == ["fraud: roc_auc of amount small"], "by itself it may not"
 
 
 M = "models/fraud"
@@ -178,7 +193,7 @@ REFUSED = [
     (f"{M}/slices", []),
     (f"{M}/slices/amount/groups/small", ...),
     (f"{M}/slices/amount/groups/small/rows", ...),
-    (f"{M}/slices/amount/groups/small/high", 0.799),
+    (f"{M}/slices/amount/groups/small/high", 0.798),
     (f"{M}/slices/amount/groups/small/high", None),
     (f"{M}/slices/amount/groups/small/low", math.nan),
     (f"{M}/slices/amount/groups/small/value", None),

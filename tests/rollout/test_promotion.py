@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from jobs.rollout.machine import Rollout
 from jobs.rollout.observed import Replayed
-from jobs.rollout.replayed import replayed
+from jobs.rollout.replayed import LANDED, replayed
 from jobs.rollout.steps import decide_promotion
 from jobs.rollout.verdict import Decision
 from jobs.settings import Settings
@@ -170,6 +170,22 @@ def test_an_answer_just_given_is_not_asked_about(shop: Shop) -> None:
     shop.answer(sales(1, first=1)[0], slot="green")
     write(shop, "green", land_them=False)
     assert replayed(shop.project, shop.settings, candidate).vectors == 1
+
+
+def test_elsewhere_an_answer_is_asked_about_once_every_slot_has_landed_what_it_answered_before(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert timedelta(seconds=8) <= LANDED, "a file is begun every 2 to 4 seconds, and sent"
+    monkeypatch.setattr("jobs.rollout.replayed.LANDED", timedelta(hours=1))  # this machine may be slow
+    shop.clock = datetime.now(UTC) - timedelta(seconds=66)
+    candidate = rollout(shop)
+    shop.answer(sales(0)[0])  # by another task, which has not landed it yet
+    shop.answer(sales(1, first=1)[0], slot="green")
+    shop.ingested = 1
+    write(shop, "green", land_them=True)
+    elsewhere = shop.settings.model_copy(update={"routing": "router"})
+    assert replayed(shop.project, shop.settings, candidate).identical == 0, "here, that would be a difference"
+    assert replayed(shop.project, elsewhere, candidate).vectors == 0
 
 
 def test_a_log_that_cannot_be_read_is_no_measurement(shop: Shop) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -13,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
+import psycopg
 import pytest
 
 from jobs.projects import PROJECTS
@@ -21,6 +24,7 @@ from jobs.services import credentials, health, places, processes, supervisor
 from jobs.services.ports import offsets, port
 from jobs.settings import Settings
 from tests.ports import free_port_base
+from tests.services import doors
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(600)]
 TIDEMILL = places.environment_python("jobs").with_name("tidemill")
@@ -82,6 +86,7 @@ def test_up_starts_every_service_and_each_answers(installation: Installation, fi
     assert [name for name in wanted if not health.ready(installation.settings, name)] == []
 
 
+@pytest.mark.fault("F62")
 def test_everything_listens_on_loopback_only(installation: Installation, first: dict[str, Any]) -> None:
     listening = _sockets_of([process.pid for process in processes.ours(installation.settings)])
     assert {number for _, number in listening} >= {
@@ -90,14 +95,60 @@ def test_everything_listens_on_loopback_only(installation: Installation, first: 
     assert [found for found in listening if found[0] not in LOOPBACK] == []
 
 
-def test_nothing_is_answered_without_a_key(installation: Installation, first: dict[str, Any]) -> None:
+@pytest.mark.fault("F62")
+def test_nothing_but_health_is_answered_without_credentials(installation: Installation, first: dict[str, Any]) -> None:
     settings = installation.settings
-    assert health.get(port(settings, "mlflow"), "/api/2.0/mlflow/experiments/get?experiment_id=0") is None
-    assert health.get(port(settings, "airflow"), "/api/v2/dags") is None
-    for path in ("/", "/stats", "/clusters", "/config_dump", "/quitquitquit"):
-        assert health.get(port(settings, "router-admin"), path) is None, path
+    names = {port(settings, name): name for name in offsets()}
+    listening = {number for _, number in _sockets_of([process.pid for process in processes.ours(settings)])}
+    asked = [names[number] for number in sorted(listening & names.keys())]
+    assert {"airflow", "mlflow", "router", "router-admin", IN_USE} <= set(asked)
+    opened = [way for name in asked if name != "spark-connect" for way in doors.opened(name, port(settings, name))]
+    assert opened == []
+    others = listening - names.keys()  # of Spark's driver, for its own threads, and no HTTP
+    assert [number for number in others if doors.status(number, "/")] == []
+    for role in ("postgres", "tidemill", "airflow"):
+        with pytest.raises(psycopg.OperationalError, match="password"):
+            psycopg.connect(credentials.server_url(settings, role, "", "tidemill"))
 
 
+@pytest.mark.fault("F63")
+def test_forged_tokens_hosts_and_origins_are_refused(installation: Installation, first: dict[str, Any]) -> None:
+    settings, known = installation.settings, credentials.ensure(installation.settings)
+    number, path = port(settings, "airflow"), "/api/v2/dags"
+    body = {"username": "admin", "password": known.airflow}
+    given = httpx.post(f"http://127.0.0.1:{number}/auth/token", json=body, timeout=60).json()["access_token"]
+    claims, secret = doors.claims_of(given), known.airflow_jwt
+    forged = {
+        "as it was given": (given, 200), "signed as Airflow does": (doors.token(claims, secret), 200),
+        "without a signature": (doors.token(claims, "", "none"), 401), "by another key": (doors.token(claims, "x" * 64), 403),
+        "expired": (doors.token(claims | {"exp": claims["iat"] - 60, "iat": claims["iat"] - 120}, secret), 401),
+        "not for it": (doors.token(claims | {"aud": "somebody-else"}, secret), 403),
+    }  # fmt: skip
+    told = {
+        name: doors.status(number, path, headers={"authorization": f"Bearer {one}"})
+        for name, (one, _) in forged.items()
+    }
+    assert told == {name: code for name, (_, code) in forged.items()}
+
+    number, path = port(settings, "mlflow"), "/api/2.0/mlflow/experiments/get?experiment_id=0"
+    mine = {"authorization": "Basic " + base64.b64encode(f"admin:{known.mlflow}".encode()).decode()}
+    assert doors.status(number, path, headers=mine) == 200
+    assert doors.status(number, path, headers=mine | {"host": "evil.example"}) == 403
+    create = "/api/2.0/mlflow/experiments/create"
+    assert doors.status(number, create, "POST", mine | {"origin": "https://evil.example"}) == 403
+    for name, path in (("airflow", "/api/v2/dags"), ("router", "/fraud/predict"), (IN_USE, "/fraud/predict")):
+        for forged_header in (
+            {"host": "evil.example"},
+            {"origin": "https://evil.example"},
+            {"x-forwarded-for": "127.0.0.1"},
+        ):
+            url = f"http://127.0.0.1:{port(settings, name)}{path}"
+            answer = httpx.request("GET" if name == "airflow" else "POST", url, headers=forged_header, timeout=60)
+            assert answer.status_code in (401, 403, 404, 503), (name, forged_header)
+            assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.fault("F64")
 def test_secrets_are_in_private_files_and_nowhere_else(installation: Installation, first: dict[str, Any]) -> None:
     home = installation.settings.home
     known = credentials.ensure(installation.settings)
@@ -117,6 +168,7 @@ def test_secrets_are_in_private_files_and_nowhere_else(installation: Installatio
     assert [name for name, text in seen.items() if any(secret in text for secret in secrets)] == []
 
 
+@pytest.mark.fault("F62")
 def test_spark_takes_its_token_only(installation: Installation, first: dict[str, Any]) -> None:
     remote = credentials.values(installation.settings)["TIDEMILL_SPARK_REMOTE"]
     assert _counted_by_spark(remote).stdout.split() == ["7"]

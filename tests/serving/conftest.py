@@ -41,17 +41,18 @@ class Stack:
 
     settings: Settings
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    project: str = "fraud"
 
     def __post_init__(self) -> None:
         self.slots, self.router = Slots(self.settings), Router(self.settings)
         self.lake = Lake(self.settings.lake_uri)
 
     def assign(self, slot: str, bundle: Bundle, *, epoch: int = 1, rehearse: str | None = None) -> None:
-        self.slots.assign("fraud", slot, bundle.release, bundle.digest, epoch, bundle.folder, rehearse)
+        self.slots.assign(self.project, slot, bundle.release, bundle.digest, epoch, bundle.folder, rehearse)
 
     def start(self, slot: str, release: str | None) -> dict[str, Any]:
-        self._start(slot, [str(places.environment_python("serve")), "-m", "bentos", "fraud", slot])
-        return self.slots.wait_ready("fraud", slot, release, 90)
+        self._start(slot, [str(places.environment_python("serve")), "-m", "bentos", self.project, slot])
+        return self.slots.wait_ready(self.project, slot, release, 90)
 
     def start_otherwise(self, slot: str, release: str, **serving: Any) -> None:
         """As `start`, of a project that is served as `worker.variant` says."""
@@ -85,7 +86,7 @@ class Stack:
         shutil.rmtree(places.sockets_path(self.settings), ignore_errors=True)
 
     def client(self, where: str = "blue") -> httpx.Client:
-        name = "router" if where == "router" else f"serve-fraud-{where}"
+        name = "router" if where == "router" else f"serve-{self.project}-{where}"
         return httpx.Client(
             base_url=f"http://127.0.0.1:{port(self.settings, name)}",
             headers={"Authorization": f"Bearer {KEY}"}, timeout=20, trust_env=False,
@@ -93,7 +94,7 @@ class Stack:
 
     def logged(self, events: str) -> dict[str, dict[str, Any]]:
         """The landed prediction records of events whose id begins so, by that id, with their JSON texts read."""
-        folder, found = self.lake.landing("fraud", "predictions", AS_OF.date()), {}
+        folder, found = self.lake.landing(self.project, "predictions", AS_OF.date()), {}
         for path in folder.glob("*.jsonl"):
             for line in path.read_text().splitlines():
                 record = json.loads(line)
@@ -171,14 +172,7 @@ def until(condition: Any, seconds: float = 30) -> None:
 
 def make_stack(home: Path, store_url: str | None = None, project: Project = FRAUD) -> Stack:
     """A home whose online store holds the history; nothing runs yet."""
-    settings = Settings(
-        _env_file=None,  # type: ignore[call-arg]
-        home=home,
-        lake_uri=str(home / "lake"),
-        online_store_url=store_url or f"sqlite:///{home / 'online'}",
-        port_base=free_port_base(),
-        api_key=KEY,
-    )
+    settings = settings_of(home, store_url)
     store = OnlineStore.open(settings.online_store_url, project)
     for view in project.views:
         kind, features = view.entity[0][0], range(len(view.features))
@@ -188,6 +182,18 @@ def make_stack(home: Path, store_url: str | None = None, project: Project = FRAU
         store.merge(live, _events(live).items())
     store.close()
     return Stack(settings)
+
+
+def settings_of(home: Path, store_url: str | None = None) -> Settings:
+    """Settings of a home on ports nobody uses."""
+    return Settings(
+        _env_file=None,  # type: ignore[call-arg]
+        home=home,
+        lake_uri=str(home / "lake"),
+        online_store_url=store_url or f"sqlite:///{home / 'online'}",
+        port_base=free_port_base(),
+        api_key=KEY,
+    )
 
 
 def _events(view: LiveView) -> dict[tuple[str, ...], Events]:

@@ -55,7 +55,7 @@ def test_what_a_tuning_watched_grow_is_what_is_fitted(library, tmp_path):
     assert fitted.margins(X) == pytest.approx(margins, abs=1e-3)
 
 
-@pytest.mark.parametrize("trees", [1, 3])
+@pytest.mark.parametrize("trees", [1, 3, 8])
 def test_a_forest_of_each_round_scores_alike_through_onnx(trees, tmp_path):
     found = scorer("xgboost", tmp_path, Examples(x=X, y=Y), num_parallel_tree=trees, max_depth=6)
     many, few = found.margins(X[:500]), np.concatenate([found.margins(X[row : row + 1]) for row in range(500)])

@@ -87,6 +87,21 @@ def test_a_group_with_too_few_rows_or_of_either_label_has_no_figures_and_says_so
     assert group["rows"] == len(label)
 
 
+def test_groups_about_a_few_things_with_luck_of_their_own_tell_no_more_than_a_few_things_do():
+    random = np.random.default_rng(5)
+    ad = random.integers(0, 25, ROWS)
+    label = random.random(ROWS) < np.clip(0.2 * np.exp(random.normal(0, 0.8, 25)), 0, 0.9)[ad]
+    rows = rows_of(np.ones(ROWS), np.zeros(ROWS), label, ad=ad.astype(str).astype(object))
+    scores = np.full(ROWS, 0.2)
+    plain = Slice(
+        name="new", column="is_night", values=(0,), metric="mean_prediction_ratio", minimum=0.98, maximum=1.02
+    )
+    found = [sliced(MODEL, (one,), rows, scores)["new"]["groups"]["0"] for one in (plain, replace(plain, by="ad"))]
+    widths = [group["high"] - group["low"] for group in found]
+    assert found[0]["value"] == found[1]["value"]
+    assert widths[1] > 3 * widths[0]
+
+
 def test_a_column_that_the_frame_lacks_gives_no_group(world):
     rows, scores = world
     one = Slice(name="city", column="city", values=("Oslo",), minimum=0.5)
@@ -108,6 +123,7 @@ def test_the_picture_is_the_same_bytes_each_time(world, tmp_path):
     [
         (Slice(name="s", column="city", values=(1,), minimum=0.5), "is by 'city', which is neither"),
         (Slice(name="s", column="is_fraud", values=(1,), minimum=0.5), "is by 'is_fraud', which is neither"),
+        (Slice(name="s", column="amount", edges=(1.0,), by="city", minimum=0.5), "is about 'city', which is neither"),
         (Slice(name="s", column="amount", minimum=0.5), "either edges or values"),
         (Slice(name="s", column="amount", edges=(1.0,), values=(1,), minimum=0.5), "either edges or values"),
         (Slice(name="s", column="amount", edges=(2.0, 1.0), minimum=0.5), "do not rise"),

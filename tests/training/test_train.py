@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.errors import GateRejected
+from jobs.errors import GateRejected, of_machine
 from jobs.release.bundle import verify_bundle
 from jobs.release.ledger import Ledger
 from jobs.release.scorer import FEW_ROWS, Scorer
@@ -20,6 +21,7 @@ from jobs.storage import current
 from jobs.training.candidates import read_training
 from jobs.training.frame import read_frame
 from jobs.training.tuning import tune
+from tests.disks import small_disk
 from tests.training.runs import RUN
 from tests.training.synthetic import frame, publish_snapshot, small_project
 
@@ -96,25 +98,41 @@ def test_every_stage_repeated_gives_the_same_answer_even_after_the_promotion(bro
         assert ledger.challenger(project.name) is None
 
 
-def test_a_tuning_that_was_interrupted_goes_on_to_the_same_answer(finished, tmp_path):
+@pytest.mark.fault("F19")
+@pytest.mark.fault("F15")
+def test_a_tuning_killed_in_a_trial_and_then_out_of_disk_goes_on_to_the_same_answer(finished, tmp_path):
     model = replace(finished.project.models[0], trials=4)
     data = read_frame(finished.project, model, current(finished.run / "snapshot"))
-
-    class Stops(Exception):
-        pass
-
-    looks = iter(range(100))
-
-    def stop():
-        if next(looks) == 1:
-            raise Stops
-
-    with pytest.raises(Stops):
-        tune(model, "lightgbm", data, study="s", storage=tmp_path / "a.log", progress=stop)
-    resumed = tune(model, "lightgbm", data, study="s", storage=tmp_path / "a.log")
+    with small_disk(tmp_path / "disk") as disk:
+        journal = disk.folder / "a.log"
+        command = [sys.executable, "-m", "tests.training.tuned", str(finished.settings.home), str(journal)]
+        tuning = subprocess.Popen(command, cwd=ROOT)
+        _, status = os.waitpid(tuning.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status), "it ended before its second trial"
+        tuning.kill()
+        assert tuning.wait(20) == -signal.SIGKILL
+        assert states(journal) == ["COMPLETE", "RUNNING"]
+        disk.fill()
+        with pytest.raises((OSError, AssertionError)) as full:
+            tune(model, "lightgbm", data, study="s", storage=journal)
+        assert "a disk is full" in str(of_machine(full.value))
+        disk.empty()
+        with journal.open("ab") as file:
+            file.write(b'{"op_code": 6, "trial_id"')  # as far as the last of the room went
+        resumed = tune(model, "lightgbm", data, study="s", storage=journal)
+        assert states(journal)[:2] == ["COMPLETE", "FAIL"]
     straight = tune(model, "lightgbm", data, study="s", storage=tmp_path / "b.log")
     assert resumed == straight
     assert len(resumed.trials) == 4
+
+
+def states(journal):
+    """How each trial of the study is, as Optuna itself reads it."""
+    import optuna
+
+    backend = optuna.storages.journal.JournalFileBackend(str(journal))
+    study = optuna.load_study(study_name="s", storage=optuna.storages.JournalStorage(backend))
+    return [trial.state.name for trial in study.trials]
 
 
 @pytest.mark.parametrize("library", ["xgboost", "lightgbm", "logistic_regression"])

@@ -39,6 +39,7 @@ __all__ = [
     "read",
     "replace",
     "score",
+    "seen",
     "text_hash",
     "values_of",
 ]
@@ -121,6 +122,14 @@ def read(view: LiveView, data: bytes | None, time_us: int, event_id: str) -> Rea
     rows = Rows(data or EMPTY, len(plan.columns))
     at, there = rows.place(time_us, name_of(event_id))
     return windows_at(plan, rows, time_us, at + there, None)
+
+
+def seen(view: LiveView, data: bytes | None, time_us: int, event_id: str, values: Sequence[int]) -> Reading:
+    """The windows as of an event that is counted in them, whether or not it is in the state."""
+    plan = plan_of(view)
+    rows = Rows(data or EMPTY, len(plan.columns))
+    at, there = rows.place(time_us, name_of(event_id))
+    return windows_at(plan, rows, time_us, at + there, None if there else values)
 
 
 def score(

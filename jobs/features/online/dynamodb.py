@@ -147,11 +147,21 @@ class DynamoDB:
         try:
             yield
         except (BotoCoreError, ClientError, OSError) as error:
-            hint = "see `tidemill doctor`"
-            if "ResourceNotFound" in str(error):
-                hint = (
-                    "`tidemill features` makes it where it may, or `aws dynamodb create-table --billing-mode "
-                    f"PAY_PER_REQUEST --table-name {self._table} --attribute-definitions "
-                    "AttributeName=pk,AttributeType=S --key-schema AttributeName=pk,KeyType=HASH`"
-                )
+            hint = self._hint(str(error))
             raise ServiceError(f"the online store, {self.label}, does not answer: {error}; {hint}") from error
+
+    def _hint(self, said: str) -> str:
+        if "ResourceNotFound" in said:
+            return (
+                "`tidemill features` makes it where it may, or `aws dynamodb create-table --billing-mode "
+                f"PAY_PER_REQUEST --table-name {self._table} --attribute-definitions "
+                "AttributeName=pk,AttributeType=S --key-schema AttributeName=pk,KeyType=HASH`"
+            )
+        if "AccessDenied" in said:
+            return (
+                "allow this role dynamodb:BatchGetItem, PutItem, DescribeTable, Scan and DeleteItem on it, and kms:Decrypt "
+                "on its key; `aws sts get-caller-identity` shows the role"
+            )
+        if "Unable to locate credentials" in said:
+            return "run with a role, or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        return "see `tidemill doctor`"

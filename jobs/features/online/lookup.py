@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.errors import ServiceError, SpecError, TidemillError
-from jobs.features.live.state import AHEAD, Events, Reading, add, score, values_of
+from jobs.features.live.state import AHEAD, Events, Reading, add, score, seen, values_of
 from jobs.features.online.backend import Backend, Change
 from jobs.features.online.packing import FILLING, HEADER, MARK, TIME, VIEWS, layout_of, name_of, pack_state, time_of
 from jobs.features.online.unsaved import Unsaved
@@ -47,6 +47,8 @@ class _Rows:
     at: Sequence[int]
     names: dict[str, list[str]]
     columns: dict[str, list[tuple[int, ...]]]
+    apart: bool = False
+    """At most one of the rows will happen: each is in its own windows alone."""
 
     def states(self, views: Sequence[LiveView]) -> dict[str, tuple[LiveView, list[int]]]:
         """The rows of each live state, in the order of time and id."""
@@ -75,9 +77,11 @@ class Lookup:
         self._integers = {view.name: Struct(f"<{len(view.features)}q") for view in project.views}
         self._ttl = {view.name: view.ttl // timedelta(microseconds=1) for view in project.views}
 
-    def look_up(self, payload: Payload, ids: Sequence[str], at: Sequence[int], add: bool, now_us: int) -> LookedUp:
+    def look_up(
+        self, payload: Payload, ids: Sequence[str], at: Sequence[int], now_us: int, *, add: bool, apart: bool
+    ) -> LookedUp:
         """As `OnlineStore.look_up`."""
-        rows = self._rows(payload, ids, at)
+        rows = self._rows(payload, ids, at, apart)
         states = rows.states(self._live)
         if add:
             states |= {name: (view, []) for view, name in self.unsaved.longest(_WAITING, states)}
@@ -111,13 +115,13 @@ class Lookup:
         rows = self._rows(payload, ids, at)
         self._keep(rows, rows.states(self._live))
 
-    def _rows(self, payload: Payload, ids: Sequence[str], at: Sequence[int]) -> _Rows:
+    def _rows(self, payload: Payload, ids: Sequence[str], at: Sequence[int], apart: bool = False) -> _Rows:
         entities = {column: payload[column].tolist() for column in self._entities}
         names = {
             view.name: [name_of(view.name, key) for key in zip(*(entities[one] for one in view.entity), strict=True)]
             for view in self._every
         }
-        return _Rows(ids, at, names, {view.name: self._columns(view, payload, len(at)) for view in self._live})
+        return _Rows(ids, at, names, {view.name: self._columns(view, payload, len(at)) for view in self._live}, apart)
 
     def _columns(self, view: LiveView, payload: Payload, rows: int) -> list[tuple[int, ...]]:
         """As `values_of`, several times as fast where all columns are integers or missing."""
@@ -226,6 +230,9 @@ class Lookup:
         columns = rows.columns[view.name]
         for row in mine:
             at = rows.at[row]
+            if rows.apart:
+                readings[row] = seen(view, state, at, rows.ids[row], columns[row])
+                continue
             state, readings[row] = score(view, state, at, rows.ids[row], columns[row], now_us)
             newest = max(newest, at)
         if state is None or state == known:

@@ -90,16 +90,17 @@ class OnlineStore:
         at_us: Sequence[int] | NDArray[np.int64],
         *,
         add: bool = True,
+        apart: bool = False,
         now_us: int | None = None,
     ) -> LookedUp:
         """Every view of a request's rows in one round trip, as visible at `at_us`; live windows include each row itself.
 
         The rows are then added to their live states, those of one key in the order of time and id; an event that
         cannot be stored is kept in memory, read with its state and stored by a later call. Without `add` nothing is
-        stored. Raises ServiceError when the store cannot be read or does not hold every view (the rows are kept),
+        stored; `apart` are rows of which at most one will happen, so that none is in another's windows, nor stored. Raises ServiceError when the store cannot be read or does not hold every view (the rows are kept),
         SpecError when it was written for other features.
         """
-        return self._lookup.look_up(payload, event_ids, _list(at_us), add, _now(now_us))
+        return self._lookup.look_up(payload, event_ids, _list(at_us), _now(now_us), add=add and not apart, apart=apart)
 
     def keep(
         self,

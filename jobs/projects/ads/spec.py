@@ -101,10 +101,10 @@ INPUTS = (
 )  # fmt: skip
 
 
-def calibrated(name: str, column: str, *edges: float) -> Slice:
+def calibrated(name: str, column: str, *edges: float, by: str | None = None) -> Slice:
     """Groups of impressions in which as many clicks have to be predicted as happen."""
     return Slice(
-        name=name, column=column, edges=edges, metric="mean_prediction_ratio", minimum=0.98, maximum=1.02,
+        name=name, column=column, edges=edges, by=by, metric="mean_prediction_ratio", minimum=0.98, maximum=1.02,
         minimum_positives=300,
     )  # fmt: skip
 
@@ -142,7 +142,7 @@ ADS = Project(
         minimum_positives=1_000,
         slices=(
             calibrated("hour", "hour", 6, 12, 18),
-            calibrated("ad", "ad_known_28d", 100, 500),
+            calibrated("ad", "ad_known_28d", 100, 500, by="ad_id"),
             calibrated("user", "user_known_28d", 1, 10),
         ),
     ),

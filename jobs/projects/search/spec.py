@@ -8,6 +8,7 @@ from jobs.spec import (
     Drift,
     FeatureView,
     Gate,
+    Interleaving,
     Label,
     LiveView,
     Model,
@@ -86,9 +87,7 @@ INPUTS = (
 SEARCH = Project(
     name="search",
     title="Search ranking",
-    owner="discovery",
-    start=date(2026, 1, 1),
-    schedule="15 2 * * *",
+    owner="discovery", start=date(2026, 1, 1), schedule="15 2 * * *",
     sources=(IMPRESSIONS, CLICKS),
     tables=("impressions", "clicks"),
     views=(DOCUMENT_PROFILE,),
@@ -111,7 +110,7 @@ SEARCH = Project(
             Threshold(metric="mean_reciprocal_rank", minimum=0.3, allowed_regression=0.02),
         ),
         minimum_rows=5_000, minimum_positives=500,
-        slices=(Slice(name="words asked", column="query_words", edges=(3,), metric="ndcg_at_10", minimum=0.35),),
+        slices=(Slice(name="words asked", column="query_words", edges=(3,), by="query", metric="ndcg_at_10", minimum=0.35),),
     ),
     # The pace of a demo: with real clients a step bakes for hours (the defaults are ten minutes).
     canary=Canary(
@@ -120,4 +119,5 @@ SEARCH = Project(
         maximum_score_distance=None,
     ),
     drift=Drift(window_days=3, minimum_rows=500, cool_down_days=7),
+    experiment=Interleaving(minimum_effect=0.05),
 )  # fmt: skip

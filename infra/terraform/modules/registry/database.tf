@@ -53,6 +53,7 @@ ephemeral "aws_secretsmanager_secret_version" "password" {
   secret_id = aws_secretsmanager_secret_version.generated[each.key].secret_id
 }
 
+# To be destroyed it has to be unprotected first, so that what is kept then must not depend on protection.
 resource "aws_db_instance" "this" {
   #checkov:skip=CKV_AWS_133:How long backups are kept is the environment's, and the variable refuses 0.
   #checkov:skip=CKV_AWS_157:Production has two zones; staging may do with one.
@@ -82,9 +83,9 @@ resource "aws_db_instance" "this" {
   copy_tags_to_snapshot               = true
   auto_minor_version_upgrade          = true
   deletion_protection                 = var.protected
-  skip_final_snapshot                 = !var.protected
-  final_snapshot_identifier           = var.protected ? "${var.name}-metadata-last" : null
-  delete_automated_backups            = !var.protected
+  skip_final_snapshot                 = each.value.backup_retention_days < 7
+  final_snapshot_identifier           = each.value.backup_retention_days < 7 ? null : "${var.name}-metadata-last"
+  delete_automated_backups            = each.value.backup_retention_days < 7
   iam_database_authentication_enabled = true
   performance_insights_enabled        = true
   performance_insights_kms_key_id     = aws_kms_key.this.arn

@@ -92,6 +92,28 @@ run "the_registry" {
   }
 }
 
+run "a_database_that_may_be_destroyed_keeps_a_last_snapshot" {
+  command = plan
+
+  module {
+    source = "../registry"
+  }
+
+  variables {
+    name                   = "tidemill-test"
+    protected              = false
+    vpc_id                 = "vpc-1"
+    subnet_ids             = ["subnet-1", "subnet-2"]
+    client_security_groups = {}
+    database               = { instance_class = "db.m7g.large", storage_gb = 100, max_storage_gb = 1000, multi_az = true, backup_retention_days = 35 }
+  }
+
+  assert {
+    condition     = aws_db_instance.this["this"].final_snapshot_identifier == "tidemill-test-metadata-last" && !aws_db_instance.this["this"].delete_automated_backups
+    error_message = "what was unprotected to be destroyed still leaves its last snapshot and its backups"
+  }
+}
+
 run "a_database_without_backups_is_refused" {
   command = plan
 
