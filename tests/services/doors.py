@@ -42,8 +42,10 @@ def kind(name: str) -> str:
 
 
 def shell(number: int, path: str) -> bool:
-    """Whether a port answers a path with the page it has for every path it does not know, as Airflow does: an empty one."""
-    return body(number, path) == body(number, "/no-such-page")
+    """Whether a port answers a path with the page it has for every path it does not know, as Airflow does: an empty one,
+    and below /auth its log-in."""
+    unknown = "/auth/no-such-page" if path.startswith("/auth/") else "/no-such-page"
+    return body(number, path) == body(number, unknown)
 
 
 def body(number: int, path: str) -> bytes:

@@ -120,7 +120,7 @@ def test_forged_tokens_hosts_and_origins_are_refused(installation: Installation,
     claims, secret = doors.claims_of(given), known.airflow_jwt
     forged = {
         "as it was given": (given, 200), "signed as Airflow does": (doors.token(claims, secret), 200),
-        "without a signature": (doors.token(claims, "", "none"), 401), "by another key": (doors.token(claims, "x" * 64), 403),
+        "without a signature": (doors.token(claims, "", "none"), 403), "by another key": (doors.token(claims, "x" * 64), 403),
         "expired": (doors.token(claims | {"exp": claims["iat"] - 60, "iat": claims["iat"] - 120}, secret), 401),
         "not for it": (doors.token(claims | {"aud": "somebody-else"}, secret), 403),
     }  # fmt: skip
