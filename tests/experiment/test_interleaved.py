@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,13 @@ from jobs.monitoring.labels import label_batches, read_labels
 from jobs.projects.fraud.spec import FRAUD
 from jobs.projects.search.spec import SEARCH
 from jobs.release.bundle import Bundle
-from jobs.release.ledger import Ledger
 from jobs.rollout.machine import Rollout
 from jobs.rollout.verdict import CANARY, Decision, conclude
 from jobs.rollout.watch import Watch
 from jobs.settings import Settings
 from jobs.spec import Interleaving, Project
 from jobs.stages import experiment, labels
+from tests.experiment.conftest import Trial as OfHalves
 from tests.experiment.interleaved import LENGTH, STABLE, clicked, order, worths
 from tests.monitoring.conftest import champion, put, settings  # noqa: F401
 from tests.releases import release
@@ -39,31 +39,8 @@ def project() -> Project:
     return replace(SEARCH, experiment=Interleaving(minimum_effect=0.05))
 
 
-@dataclass
-class Trial:
+class Trial(OfHalves):
     """An interleaved experiment under way; `serve` publishes what was answered and clicked, by the day."""
-
-    project: Project
-    settings: Settings
-    lake: Lake
-    stable: str
-    candidate: str
-
-    @property
-    def ledger(self) -> Ledger:
-        return Ledger(self.settings.need("database_url"))
-
-    def halved(self, days: int = 20) -> Rollout:
-        """The rollout of the candidate, half of the traffic with it for so many days."""
-        since = (datetime.combine(datetime.now(UTC).date(), time(), tzinfo=UTC) - timedelta(days=days)).isoformat()
-        rollout = Rollout(
-            release=self.candidate, digest="0" * 64, epoch_seen=1, slot="green", stable_slot="blue", state="walking",
-            step="50", percent=50, policy="ab", started_at=since, step_started_at=since,
-        )  # fmt: skip
-        with self.ledger as ledger:
-            found = ledger.rollout(self.project.name)
-            ledger.save_rollout(self.project.name, found[0] if found else 0, rollout.document())
-        return rollout
 
     def serve(self, rollout: Rollout, noise: float, *, days: int = 5, searches: int = 200, lost: float = 0.0) -> None:
         """Every second search goes to the candidate's slot, whose release knows worth up to a noise, and is interleaved.
