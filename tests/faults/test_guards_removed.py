@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pytest
 
 from jobs import storage
+from jobs.errors import StaleEpochError
 from jobs.features import inputs
 from jobs.ingest import rows, texts
 from jobs.ingest.columns import Typed
@@ -56,8 +57,12 @@ def guess(naive: pa.Array, time_zone: str) -> Typed:
 
 
 def promote_over(ledger: Ledger, project: str, _seen: int, release: str, digest: str) -> Any:
-    now = ledger.champion(project)
-    return PROMOTE(ledger, project, now.epoch if now else 0, release, digest)
+    while True:
+        now = ledger.champion(project)
+        try:
+            return PROMOTE(ledger, project, now.epoch if now else 0, release, digest)
+        except StaleEpochError:
+            continue
 
 
 PROMOTE = Ledger.promote
