@@ -4,7 +4,7 @@ TidemillError
 ├── UsageError          the command line (exit 2): a batch, run or project that does not parse
 ├── SpecError           whoever declared the project
 ├── SettingError        whoever set up this machine
-├── MachineError        whoever runs this machine: a disk is full, or memory is
+├── MachineError        whoever runs this machine: a disk is full, memory is, or it has too much to do
 ├── MissingBatchError   nothing there yet; names the command that writes it
 ├── DataRejected        whoever delivered the data
 ├── StalePublishError   an older input tried to replace a newer one
@@ -46,7 +46,7 @@ class SettingError(TidemillError):
 
 
 class MachineError(TidemillError):
-    """A disk or a memory that is full; nothing was published, and the same command works once there is room."""
+    """A machine that is full or too busy; nothing was published, and the same command works once there is room."""
 
 
 class MissingBatchError(TidemillError):

@@ -30,6 +30,7 @@ CORE = {
     "result",
     "settings",
     "slices",
+    "sources",
     "spec",
     "storage",
 }

@@ -22,13 +22,15 @@ from pathlib import Path
 from typing import Any
 
 from jobs import mirror
-from jobs.errors import TamperedError
+from jobs.errors import MachineError, TamperedError
 from jobs.lake import address
 from jobs.spec import Project
 from jobs.storage import MANIFEST, digest_file, digest_of, write_atomically
 
 FORMATS = (".ubj", ".txt", ".onnx", ".json", ".parquet", ".md", ".png", ".npz", ".voy")
 """What a bundle may hold: nothing that runs code when it is read."""
+PATIENCE_SECONDS = 120
+"""For which a trial of its models may go on; it takes about two where nothing else runs."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*\.[a-z]+\Z")
 _LIBRARIES = ("xgboost", "lightgbm", "onnxruntime", "numpy")
 _ROOT = Path(__file__).resolve().parents[2]
@@ -125,8 +127,8 @@ def write_bundle(
 def verify_bundle(folder: Path | str, digest: str, *, probe: bool = True) -> dict[str, Any]:
     """The manifest of a bundle whose every byte is as the digest says and whose models load and score as stored.
 
-    Raises TamperedError naming the file. A model is tried in a process of its own: a native loader
-    that crashes takes that process down, and not the caller.
+    Raises TamperedError naming the file, and MachineError where a model took too long to tell. It is tried in a process
+    of its own: a native loader that crashes takes that process down, and not the caller.
     """
     folder = mirror.fetch_all(Path(folder))
     manifest = read_manifest(folder, digest)
@@ -182,9 +184,13 @@ def _probe(folder: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(_ROOT)}
     command = [sys.executable, "-m", "jobs.release.probe", str(folder)]
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, timeout=120, check=False)
+        done = subprocess.run(command, env=environment, capture_output=True, timeout=PATIENCE_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        raise _refused(folder, "its model did not load within 120 seconds") from None
+        raise MachineError(
+            f"the models of {address(folder)} had not loaded and scored after {PATIENCE_SECONDS} seconds, which says nothing of "
+            "what they are; nothing of this release was loaded and the champion stays. Run the same command again when "
+            "this machine has less to do"
+        ) from None
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
         raise _refused(folder, f"its model does not load and score as stored (exit {done.returncode}: {said[0][:300]})")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from jobs.errors import ServiceError, TamperedError
+from jobs.errors import MachineError, ServiceError, TamperedError
 from jobs.lake import Lake
 from jobs.release.bundle import verify_bundle
 from jobs.release.checks import Check, state_of
@@ -41,7 +41,7 @@ def examine(
         )
         slots.restart(project, rollout.slot)
         state = slots.wait_ready(project, rollout.slot, rollout.release, slots.ready_seconds)
-    except (TamperedError, ServiceError, OSError) as error:
+    except (TamperedError, MachineError, ServiceError, OSError) as error:
         checks.append(_check("ready", False, str(error)))
         return checks, None
     same = state.get("digest") == rollout.digest

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.release.probability import calibrated, log_sigmoid, sigmoid
-from jobs.training.metrics import log_loss
+from jobs.training.binary_metrics import log_loss
 
 METHODS = ("none", "sigmoid", "beta", "isotonic")
 """Simplest first: the first wins among equals."""

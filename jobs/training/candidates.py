@@ -18,6 +18,7 @@ from jobs.settings import Settings
 from jobs.spec import Library, Model, Project
 from jobs.storage import Published, digest_code, digest_of, publish
 from jobs.training import (
+    binary_metrics,
     calibration,
     class_calibration,
     class_metrics,
@@ -111,6 +112,7 @@ def code() -> str:
     """A digest of the code and packages that decide what comes of a configuration and a frame."""
     modules = (
         binary,
+        binary_metrics,
         bits,
         calibration,
         class_calibration,

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.training.binary_metrics import average_precision_of
+
 Scores = NDArray[np.float64]
 Weights = NDArray[np.float64]
 Measure = Callable[[Weights], float]
@@ -82,23 +84,37 @@ def _false_positive_rate(label: NDArray[np.int64], scores: Scores) -> Measure:
     return value
 
 
-def f1_of(label: NDArray[np.int64], scores: Scores, place: int) -> Measure:
-    """The F1 of one class."""
+def _f1_of(label: NDArray[np.int64], scores: Scores, place: int) -> Measure:
     table_of = _confusion(label, scores)
     return lambda weights: float(_f1(table_of(weights))[place])
 
 
-def recall_of(label: NDArray[np.int64], scores: Scores, place: int) -> Measure:
-    """The recall of one class."""
+def _recall_of(label: NDArray[np.int64], scores: Scores, place: int) -> Measure:
     table_of = _confusion(label, scores)
     return lambda weights: float(_recalls(table_of(weights))[place])
 
 
-SAID: Mapping[str, Callable[[NDArray[np.int64], Scores], Measure]] = {
+def _macro_average_precision(label: NDArray[np.int64], scores: Scores) -> Measure:
+    each = [_average_precision(label, scores, place) for place in range(scores.shape[1] - 1)]
+    return lambda weights: float(np.mean([one(weights) for one in each]))
+
+
+def _average_precision(label: NDArray[np.int64], scores: Scores, place: int) -> Measure:
+    return average_precision_of(label == place, scores[:, place])
+
+
+OF_CLASSES: Mapping[str, Callable[[NDArray[np.int64], Scores], Measure]] = {
     "log_loss": _log_loss,
     "macro_f1": _macro_f1,
     "worst_class_recall": _worst_recall,
     "accuracy": _accuracy,
     "false_positive_rate": _false_positive_rate,
+    "macro_average_precision": _macro_average_precision,
 }
 """By their names."""
+OF_A_CLASS: Mapping[str, Callable[[NDArray[np.int64], Scores, int], Measure]] = {
+    "f1": _f1_of,
+    "recall": _recall_of,
+    "average_precision": _average_precision,
+}
+"""Of one of the classes, by their names."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.training.metrics import roc_auc
+from jobs.training.binary_metrics import roc_auc
 
 SEPARATES = 0.999
 """The AUC ROC from which on an input alone is too good to be honest, in either direction."""

@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 from jobs.errors import SpecError
 from jobs.release.probability import score_of
 from jobs.training import ranking_metrics, retrieval_metrics
-from jobs.training.class_metrics import SAID, f1_of, recall_of
+from jobs.training.binary_metrics import OF_ONE, card_precision
+from jobs.training.class_metrics import OF_A_CLASS, OF_CLASSES
 
 RESAMPLES = 400
-BINS = 20
-"""Of equally many rows each, for the expected calibration error."""
 _TOP = re.compile(r"card_precision_at_(\d+)\Z")
 _OF_CLASS = re.compile(r"(average_precision|f1|recall)_of_class_(\d+)\Z")
-_DAY = 86_400_000_000
 
 Scores = NDArray[np.float64]
 Weights = NDArray[np.float64]
@@ -133,21 +131,6 @@ def middle(drawn: Scores) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def average_precision(label: NDArray[np.bool_], scores: Scores) -> float:
-    """Area under the precision-recall steps; equal scores count together, as one step."""
-    return _average_precision(label, scores)(np.ones(len(scores)))
-
-
-def roc_auc(label: NDArray[np.bool_], scores: Scores) -> float:
-    """The probability that a positive scores above a negative, ties counting half."""
-    return _roc_auc(label, scores)(np.ones(len(scores)))
-
-
-def log_loss(label: NDArray[np.bool_], scores: Scores) -> float:
-    """Mean negative log-likelihood, scores kept off 0 and 1 by 1e-15."""
-    return float(_losses(label, scores).mean())
-
-
 def of_class(count: int) -> tuple[str, ...]:
     """The names of what is reported of each of so many classes."""
     return tuple(f"{what}_of_class_{place}" for place in range(count) for what in ("f1", "recall", "average_precision"))
@@ -167,162 +150,20 @@ def prepared(name: str, outcomes: Outcomes, scores: Scores) -> Measure:
     if scores.ndim > 1:
         one = _OF_CLASS.match(name)
         if one:
-            return _OF_ONE[one[1]](outcomes.label, scores, int(one[2]))
-        if name in _MULTICLASS:
-            return _MULTICLASS[name](outcomes.label, scores)
+            return OF_A_CLASS[one[1]](outcomes.label, scores, int(one[2]))
+        if name in OF_CLASSES:
+            return OF_CLASSES[name](outcomes.label, scores)
         outcomes, scores = replace(outcomes, label=outcomes.label > 0), score_of(scores)
-    if not top and name not in _METRICS:
-        known = ", ".join(dict.fromkeys((*_METRICS, *_MULTICLASS)))
+    if not top and name not in OF_ONE:
+        known = ", ".join(dict.fromkeys((*OF_ONE, *OF_CLASSES)))
         raise SpecError(f"no metric {name!r}; there are {known}, card_precision_at_K and f1_of_class_K")
-    return _card_precision(outcomes, scores, int(top[1])) if top else _METRICS[name](outcomes.label, scores)
+    days = (outcomes.event_time, outcomes.entity)
+    return card_precision(outcomes.label, *days, scores, int(top[1])) if top else OF_ONE[name](outcomes.label, scores)
 
 
-def _average_precision(label: NDArray[np.bool_], scores: Scores) -> Measure:
-    order = np.argsort(-scores, kind="stable")
-    positive, ends = label[order].astype(np.float64), np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
-
-    def value(weights: Weights) -> float:
-        counts = weights[order]
-        found, seen = np.cumsum(counts * positive)[ends], np.cumsum(counts)[ends]
-        if not found[-1]:
-            return float("nan")
-        precision = np.divide(found, seen, out=np.zeros(len(seen)), where=seen > 0)
-        return float(np.sum(np.diff(found, prepend=0) * precision) / found[-1])
-
-    return value
-
-
-def _roc_auc(label: NDArray[np.bool_], scores: Scores) -> Measure:
-    _, codes = np.unique(scores, return_inverse=True)
-    positive = label.astype(np.float64)
-
-    def value(weights: Weights) -> float:
-        ours = np.bincount(codes, weights * positive)
-        others = np.bincount(codes, weights * (1 - positive))
-        pairs = ours.sum() * others.sum()
-        return float(np.sum(ours * (np.cumsum(others) - others / 2)) / pairs) if pairs else float("nan")
-
-    return value
-
-
-def _log_loss(label: NDArray[np.bool_], scores: Scores) -> Measure:
-    losses = _losses(label, scores)
-    return lambda weights: float(losses @ weights / weights.sum())
-
-
-def _normalised_entropy(label: NDArray[np.bool_], scores: Scores) -> Measure:
-    """The mean log loss over that of the share of positives as everybody's score (He et al. 2014, section 3, equation 1).
-
-    Below 1 a model knows more than how often it happens; unlike a log loss it compares samples of different shares.
-    """
-    losses, positive = _losses(label, scores), label.astype(np.float64)
-
-    def value(weights: Weights) -> float:
-        share = float(positive @ weights / weights.sum())
-        if not 0 < share < 1:
-            return float("nan")
-        entropy = -(share * np.log(share) + (1 - share) * np.log(1 - share))
-        return float(losses @ weights / weights.sum() / entropy)
-
-    return value
-
-
-def _losses(label: NDArray[np.bool_], scores: Scores) -> Scores:
-    return np.asarray(-np.log(np.clip(np.where(label, scores, 1 - scores), 1e-15, 1)), dtype=np.float64)
-
-
-def _brier(label: NDArray[np.bool_], scores: Scores) -> Measure:
-    squares = np.square(scores - label)
-    return lambda weights: float(squares @ weights / weights.sum())
-
-
-def _prediction_ratio(label: NDArray[np.bool_], scores: Scores) -> Measure:
-    """The mean score over the share of positives."""
-    positive = label.astype(np.float64)
-
-    def value(weights: Weights) -> float:
-        happened = positive @ weights
-        return float(scores @ weights / happened) if happened else float("nan")
-
-    return value
-
-
-def _calibration_error(label: NDArray[np.bool_], scores: Scores) -> Measure:
-    """Sum over bins of (share of rows in it) * |mean score - share of positives| (Naeini et al. 2015).
-
-    The bins hold equally many rows by rank (as in Nguyen and O'Connor 2015), because the scores of rare
-    positives crowd together near 0; equal scores are in one bin.
-    """
-    _, codes, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = np.cumsum(counts) - (counts + 1) / 2
-    bins = (ranks * BINS // len(scores)).astype(np.int64)[codes]
-    gaps = scores - label
-    return lambda weights: float(np.abs(np.bincount(bins, gaps * weights)).sum() / weights.sum())
-
-
-def _card_precision(outcomes: Outcomes, scores: Scores, k: int) -> Measure:
-    """The handbook's card precision top-k: the mean over days of the share of positives among a day's k entities.
-
-    An entity counts with its highest score of the day and is positive if any of its rows that day is; one
-    that was found is no longer looked at on later days (chapter 4.4, "Precision top-k metrics"). Equal
-    scores are ordered by the entity's number.
-    """
-    known, codes = np.unique(outcomes.entity, return_inverse=True)
-    some = np.zeros(len(known), dtype=np.int64)
-    some[codes] = np.arange(len(codes))
-    days = outcomes.event_time // _DAY
-    ranked = []
-    for day in np.unique(days):
-        rows = np.flatnonzero(days == day)
-        entities, places = np.unique(codes[rows], return_inverse=True)
-        highest = np.full(len(entities), -np.inf)
-        np.maximum.at(highest, places, scores[rows])
-        positive = np.zeros(len(entities), dtype=bool)
-        np.logical_or.at(positive, places, outcomes.label[rows])
-        order = np.argsort(-highest, kind="stable")
-        ranked.append((entities[order], positive[order]))
-
-    def value(weights: Weights) -> float:
-        counts, found = weights[some], np.zeros(len(known), dtype=bool)
-        precisions = []
-        for entities, positive in ranked:
-            left = ~found[entities]
-            entities, positive = entities[left], positive[left]  # noqa: PLW2901 - what is still looked at
-            many = counts[entities]
-            taken = np.clip(k - (np.cumsum(many) - many), 0, many)
-            precisions.append(float(taken @ positive) / k)
-            found[entities[positive & (taken > 0)]] = True
-        return float(np.mean(precisions)) if precisions else float("nan")
-
-    return value
-
-
-def _macro_average_precision(label: NDArray[np.int64], scores: Scores) -> Measure:
-    each = [_average_precision(label == place, scores[:, place]) for place in range(scores.shape[1] - 1)]
-    return lambda weights: float(np.mean([one(weights) for one in each]))
-
-
-def _average_precision_of(label: NDArray[np.int64], scores: Scores, place: int) -> Measure:
-    return _average_precision(label == place, scores[:, place])
-
-
-_OF_ONE = {"f1": f1_of, "recall": recall_of, "average_precision": _average_precision_of}
-_MULTICLASS: Mapping[str, Callable[[NDArray[np.int64], Scores], Measure]] = {
-    **SAID,
-    "macro_average_precision": _macro_average_precision,
-}
-MULTICLASS = (*_MULTICLASS, "average_precision", "roc_auc", "expected_calibration_error", "mean_prediction_ratio")
+MULTICLASS = (*OF_CLASSES, "average_precision", "roc_auc", "expected_calibration_error", "mean_prediction_ratio")
 """What is reported of several classes: from `average_precision` on, of all but the first as one."""
-_METRICS: Mapping[str, Callable[[NDArray[np.bool_], Scores], Measure]] = {
-    "average_precision": _average_precision,
-    "roc_auc": _roc_auc,
-    "log_loss": _log_loss,
-    "normalised_entropy": _normalised_entropy,
-    "brier": _brier,
-    "mean_prediction_ratio": _prediction_ratio,
-    "expected_calibration_error": _calibration_error,
-}
-BINARY = (*_METRICS, "card_precision_at_100")
+BINARY = (*OF_ONE, "card_precision_at_100")
 """What is reported of a yes or no."""
 LOWER_IS_BETTER = frozenset(
     {"log_loss", "normalised_entropy", "brier", "expected_calibration_error", "false_positive_rate"}

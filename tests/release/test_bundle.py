@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.errors import TamperedError
+from jobs.errors import MachineError, TamperedError
 from jobs.release.bundle import verify_bundle, write_bundle
 from jobs.storage import digest_file
 
@@ -93,6 +93,12 @@ def test_a_truncated_model_takes_only_the_probe_down(broken, library, kept):
     (broken.bundle / entry["file"]).write_bytes(whole[: int(len(whole) * kept)])
     with pytest.raises(TamperedError, match="does not load and score as stored"):
         verify_bundle(broken.bundle, restated(broken.bundle, models=[entry]))
+
+
+def test_a_trial_that_takes_too_long_is_the_machines_fault_and_loads_nothing(finished, monkeypatch):
+    monkeypatch.setattr("jobs.release.bundle.PATIENCE_SECONDS", 0.01)
+    with pytest.raises(MachineError, match=r"after 0\.01 seconds.*the champion stays.*Run the same command again"):
+        verify_bundle(finished.bundle, finished.challenger.digest)
 
 
 def test_links_strays_and_missing_files_are_refused(broken, tmp_path):

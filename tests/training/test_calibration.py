@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from jobs.errors import SpecError, TamperedError
 from jobs.projects.fraud.spec import FRAUD
 from jobs.release.probability import calibrated, corrected, probability, sigmoid
+from jobs.training.binary_metrics import average_precision, log_loss, roc_auc
 from jobs.training.calibration import METHODS, choose, fit
 from jobs.training.imbalance import kept, treated
-from jobs.training.metrics import Outcomes, average_precision, log_loss, measure, roc_auc
+from jobs.training.metrics import Outcomes, measure
 from jobs.training.tasks import task_of
 
 

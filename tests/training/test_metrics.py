@@ -8,16 +8,15 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from jobs.errors import SpecError
+from jobs.training.binary_metrics import average_precision, roc_auc
 from jobs.training.metrics import (
     BINARY,
     Outcomes,
-    average_precision,
     difference_intervals,
     interval,
     measure,
     measured,
     prepared,
-    roc_auc,
 )
 
 DAY = 86_400_000_000
