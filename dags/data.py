@@ -7,7 +7,8 @@ and online store). A day on which nothing came is skipped; the model that serves
 
 The batch is a UTC day: the run's data interval is that day, and it starts once the project's schedule
 says that the day is due. One run may also take a range, which is much cheaper than as many runs: start
-it with the param `batch` as `FROM..TO`. Past days, one run each, in order:
+it with the param `batch` as `FROM..TO`. Triggered without that param, a run takes the last day that was over at its
+logical date. Past days, one run each, in order:
 
     airflow backfill create --dag-id <project>_data --from-date 2026-02-20 --to-date 2026-02-22 \\
         --max-active-runs 1
