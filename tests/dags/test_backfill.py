@@ -16,7 +16,7 @@ from tests.dags.airflow_here import Airflow
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 PROJECT = next(iter(PROJECTS.values()))
 DATA = f"{PROJECT.name}_data"
-FIRST, LAST, DAYS = "2026-01-05", "2026-01-09", 5
+FIRST, LAST, DAYS = "2026-01-05", "2026-01-07", 3
 
 
 def digests(lake: Path) -> dict[str, str]:
