@@ -44,7 +44,7 @@ faults: $(call ready,$(ALL))  ## Inject every fault of the registry: var/faults/
 	.venv/test/bin/python -m tests.faults
 
 test-services: $(call ready,$(ALL))
-	.venv/test/bin/python -m pytest -q -n 2 --dist loadfile -m services
+	.venv/test/bin/python -m pytest -q -n 3 --dist loadfile -m services
 
 test-lake: $(call ready,$(ALL))  ## Run the stages' own tests with the lake on S3's API
 	.venv/test/bin/python -m pytest -q -n 2 --dist loadfile --lake s3 -m "not slow" tests/data tests/monitoring tests/release tests/experiment/test_experiment.py tests/rollout/test_rollout.py tests/rollout/test_policies.py tests/rollout/test_promotion.py tests/test_stages_on_s3.py

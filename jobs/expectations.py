@@ -113,7 +113,9 @@ class Checker:
                 "show_how_to_buttons": False,
             },
         )
-        self._context.build_data_docs(["pages"], resource_identifiers=[*suites, *(key for *_, key in newest)])
+        self._context.build_data_docs(
+            ["pages"], resource_identifiers=[*suites, *(key for *_, key in newest)], build_index=False
+        )
         return finish(self._docs)
 
 

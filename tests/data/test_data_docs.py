@@ -20,11 +20,16 @@ def test_pages_load_nothing_from_elsewhere_and_the_index_says_what_failed(tmp_pa
             "is_fraud": [True, True],
         }
     )
+    other = Checker("search", tmp_path)
+    other.check("clicks", date(2026, 1, 2), pd.DataFrame({"click_id": ["K1"]}))
+    other.build_docs()
     checker = Checker("fraud", tmp_path)
     assert not checker.check("fraud_reports", date(2026, 1, 2), reports).passed
     index = checker.build_docs()
     assert "2026-01-02" in index.read_text()
     assert re.search(r'class="bad">\d of \d hold', index.read_text())
+    suites = re.findall(r">(\w+\.\w+)</a>", index.read_text().partition("The suites:")[2].partition("</p>")[0])
+    assert suites == ["fraud.fraud_reports", "search.clicks"], "another project's pages stay"
     pages = list(tmp_path.rglob("*.html"))
     assert len(pages) >= 3
     for page in pages:
