@@ -35,19 +35,19 @@ demo: .began  ## Set everything up, run the whole loop, print what happened; PRO
 test: environments lint test-fast test-services  ## Set everything up, run every check and test
 
 test-fast: $(call ready,$(ALL))
-	.venv/test/bin/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile -m "not services and not slow and not images"
+	.venv/test/bin/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder -m "not services and not slow and not images"
 
 test-slow: $(call ready,$(RUNNING) test)  ## Run the whole demo from nothing, twice, and beside it what takes minutes
-	.venv/test/bin/python -m pytest -q -n 2 --dist loadfile -m slow
+	.venv/test/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m slow
 
 faults: $(call ready,$(ALL))  ## Inject every fault of the registry: var/faults/faults.json, docs/faults.md
 	.venv/test/bin/python -m tests.faults
 
 test-services: $(call ready,$(ALL))
-	.venv/test/bin/python -m pytest -q -n 3 --dist loadfile -m services
+	.venv/test/bin/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder -m services
 
 test-lake: $(call ready,$(ALL))  ## Run the stages' own tests with the lake on S3's API
-	.venv/test/bin/python -m pytest -q -n 2 --dist loadfile --lake s3 -m "not slow" tests/data tests/monitoring tests/release tests/experiment/test_experiment.py tests/rollout/test_rollout.py tests/rollout/test_policies.py tests/rollout/test_promotion.py tests/test_stages_on_s3.py
+	.venv/test/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --lake s3 -m "not slow" tests/data tests/monitoring tests/release tests/experiment/test_experiment.py tests/rollout/test_rollout.py tests/rollout/test_policies.py tests/rollout/test_promotion.py tests/test_stages_on_s3.py
 
 test-images: $(call ready,test)  ## Build the container images as root and start every service in them
 	.venv/test/bin/python -m pytest -q -m images
