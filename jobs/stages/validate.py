@@ -32,8 +32,8 @@ def run(project: Project, settings: Settings, *, batches: Batches, force: bool =
     lateness = max(source.lateness_days for source in project.sources)
     suites = suites_digest(project.name, project.tables)
     days = Batches(batches.first - timedelta(days=lateness), batches.last)
-    judged = [day for day in days if day in batches or _delivered(lake, project, day)]
-    cleaned = {day: tables for day in judged if (tables := _cleaned(lake, project, day))}
+    found = {day: tables for day in days if (tables := _cleaned(lake, project, day))}
+    cleaned = {day: tables for day, tables in found.items() if day in batches or _whole(project, day, tables)}
     if not any(day in batches for day in cleaned):
         return Result(
             line=f"nothing cleaned for {project.name} {batches}; `tidemill etl` comes first",
@@ -56,9 +56,10 @@ def run(project: Project, settings: Settings, *, batches: Batches, force: bool =
     return _result(project, batches, lake, {day: one for day, one in known.items() if one}, len(stale))
 
 
-def _delivered(lake: Lake, project: Project, day: date) -> bool:
-    """Whether the day's own deliveries are there: late events alone do not make it a day to judge yet."""
-    return all(current(lake.raw(project.name, source.name, day)) for source in project.sources if source.required)
+def _whole(project: Project, day: date, tables: dict[str, Published]) -> bool:
+    """Whether the day's own deliveries are in what was cleaned: late events alone do not make it a day to judge yet."""
+    own = {f"{source.name}/{day}" for source in project.sources if source.required}
+    return all(own <= published.manifest.inputs.keys() for published in tables.values())
 
 
 def _cleaned(lake: Lake, project: Project, day: date) -> dict[str, Published]:
