@@ -57,7 +57,7 @@ def environment(settings: Settings, database_url: str | None = None) -> dict[str
         "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": 1,
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": 0.5,
         "SCHEDULER__JOB_HEARTBEAT_SEC": 5,
-        # What a killed scheduler left running or queued is begun again within a minute, and not after five.
+        # What a killed scheduler left running or queued is begun again within two minutes, and not after five.
         "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": 30,
         "SCHEDULER__ENABLE_HEALTH_CHECK": False,
         "SCHEDULER__CATCHUP_BY_DEFAULT": False,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from jobs.errors import ServiceError, SettingError
 from jobs.result import Result
 from jobs.services import credentials
 from jobs.settings import Settings
+
+if TYPE_CHECKING:
+    import psycopg
 
 
 def make(administrator: str, passwords: Mapping[str, str], *, renew: bool = False) -> list[str]:
@@ -36,8 +40,23 @@ def make(administrator: str, passwords: Mapping[str, str], *, renew: bool = Fals
             if name not in databases:
                 connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(identifier, identifier))
                 connection.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(identifier))
+                if name == "airflow":
+                    end_idle_transactions(connection, name)
                 made.append(name)
     return made
+
+
+def end_idle_transactions(connection: psycopg.Connection, database: str) -> None:
+    """From now on that database ends a transaction in which its client has said nothing for a minute.
+
+    Workers inherit their scheduler's connection: when it is killed between two statements they keep it open, and with
+    it locks on runs that no other scheduler could go on with.
+    """
+    from psycopg import sql
+
+    connection.execute(
+        sql.SQL("ALTER DATABASE {} SET idle_in_transaction_session_timeout = '60s'").format(sql.Identifier(database))
+    )
 
 
 def make_on_server(settings: Settings) -> Result:
@@ -86,6 +105,8 @@ def make_own(settings: Settings) -> None:
             try:
                 for name in missing:
                     connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+                    if name == "airflow":
+                        end_idle_transactions(connection, name)
             except psycopg.errors.InsufficientPrivilege:
                 raise SettingError(
                     f"the PostgreSQL at {place} has no databases {', '.join(missing)}, and user {own.username!r} may not "

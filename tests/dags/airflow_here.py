@@ -18,6 +18,7 @@ import psycopg
 
 from jobs.projects import NAMES
 from jobs.services import airflow
+from jobs.services.databases import end_idle_transactions
 from jobs.services.ports import url
 from jobs.settings import ROOT, Settings
 
@@ -63,6 +64,7 @@ class Airflow:
         name = f"airflow_{secrets.token_hex(4)}"
         with psycopg.connect(database_url, autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}".encode())
+            end_idle_transactions(connection, name)
         own = database_url.replace("/postgres?", f"/{name}?").replace("postgresql://", "postgresql+psycopg2://")
         self.database_url = own.replace("+psycopg2", "")
         self.command = self.folder / "tidemill"

@@ -31,6 +31,8 @@ def test_all_databases_are_made_there_and_every_url_reaches_its_own(own: Setting
     for name in credentials.DATABASES:
         with psycopg.connect(credentials.database_url(own, name)) as connection:
             assert connection.execute("SELECT current_database()").fetchone() == (name,)
+            patience = connection.execute("SHOW idle_in_transaction_session_timeout").fetchone()
+            assert patience == ("1min" if name == "airflow" else "0",)
     values = credentials.values(own)
     with Ledger(values["TIDEMILL_DATABASE_URL"]) as ledger:
         assert ledger.champion("fraud") is None
