@@ -29,7 +29,13 @@ _NEWEST = 200
 
 
 def finish(folder: Path) -> Path:
-    """Makes every page below the folder independent of the network and writes their index; returns the index."""
+    """Makes every page below the folder independent of the network and writes their index; returns the index.
+
+    A page whose result is no longer kept is removed.
+    """
+    for path in (folder / "validations").rglob("*.html"):
+        if not _result(folder, path).exists():
+            path.unlink(missing_ok=True)  # another validation may be at it as well
     for path in folder.rglob("*.html"):
         text = path.read_text()
         if path.name != "index.html" and _OURS not in text:
@@ -40,14 +46,19 @@ def finish(folder: Path) -> Path:
     return index
 
 
+def _result(folder: Path, page: Path) -> Path:
+    return (folder / "results" / page.relative_to(folder / "validations")).with_suffix(".json")
+
+
 def _found(folder: Path) -> dict[str, object]:
     rows: dict[str, dict[str, dict[str, object]]] = {}
     tables = set()
     for path in sorted((folder / "validations").glob("*/*/*/*/*.html"), key=lambda one: one.parts[-3])[-_NEWEST:]:
         project, table, batch = path.parts[-5:-2]
-        found = json.loads(
-            (folder / "results" / path.relative_to(folder / "validations")).with_suffix(".json").read_bytes()
-        )
+        try:
+            found = json.loads(_result(folder, path).read_bytes())
+        except FileNotFoundError:
+            continue
         counts = found["statistics"]
         name = f"{project}.{table}"
         tables.add(name)

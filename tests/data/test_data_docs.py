@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from jobs.expectations import Checker
 
@@ -34,3 +35,16 @@ def test_pages_load_nothing_from_elsewhere_and_the_index_says_what_failed(tmp_pa
     assert len(pages) >= 3
     for page in pages:
         assert not re.search(r"<(link|script|img)\b[^>]*\b(src|href)=\"https?:", page.read_text()), page
+
+
+def test_a_day_that_is_judged_again_and_no_longer_shown_leaves_the_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.expectations._SHOWN", 1)
+    for days in ((2,), (2, 3)):
+        checker = Checker("search", tmp_path)
+        for day in days:
+            checker.check("clicks", date(2026, 1, day), pd.DataFrame({"click_id": ["K1"]}))
+        index = checker.build_docs()
+    assert re.findall(r"2026-01-\d\d(?=<)", index.read_text()) == ["2026-01-03"]
+    assert len(list((tmp_path / "validations").rglob("*.html"))) == 1
