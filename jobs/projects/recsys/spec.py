@@ -137,6 +137,7 @@ RECSYS = spec.Project(
     canary=PACE,
     drift=spec.Drift(window_days=3, minimum_rows=500, cool_down_days=7),
     experiment=spec.Interleaving(minimum_effect=0.05),
+    replay=spec.Replay(minimum_identical=0.99),  # what is offered in one instant comes in any order
     serving=spec.Serving(scan_values=0),  # a viewer is shown many films: that is no scan of the model
     offers=spec.Offers(diversity=0.2, rules=(spec.Rule(column="topic", at_most=4),)),
 )
