@@ -30,7 +30,7 @@ from jobs.storage import MANIFEST, digest_file, digest_of, write_atomically
 FORMATS = (".ubj", ".txt", ".onnx", ".json", ".parquet", ".md", ".png", ".npz", ".voy")
 """What a bundle may hold: nothing that runs code when it is read."""
 PATIENCE_SECONDS = 120
-"""For which a trial of its models may go on; it takes about two where nothing else runs."""
+"""For which a trial of its models may go on."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*\.[a-z]+\Z")
 _LIBRARIES = ("xgboost", "lightgbm", "onnxruntime", "numpy")
 _ROOT = Path(__file__).resolve().parents[2]

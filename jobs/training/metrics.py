@@ -157,8 +157,8 @@ def prepared(name: str, outcomes: Outcomes, scores: Scores) -> Measure:
     if not top and name not in OF_ONE:
         known = ", ".join(dict.fromkeys((*OF_ONE, *OF_CLASSES)))
         raise SpecError(f"no metric {name!r}; there are {known}, card_precision_at_K and f1_of_class_K")
-    days = (outcomes.event_time, outcomes.entity)
-    return card_precision(outcomes.label, *days, scores, int(top[1])) if top else OF_ONE[name](outcomes.label, scores)
+    seen = (outcomes.label, outcomes.event_time, outcomes.entity)
+    return card_precision(*seen, scores, int(top[1])) if top else OF_ONE[name](outcomes.label, scores)
 
 
 MULTICLASS = (*OF_CLASSES, "average_precision", "roc_auc", "expected_calibration_error", "mean_prediction_ratio")
